@@ -1,0 +1,360 @@
+#include "services/inventory/storage/inventory_store.h"
+
+#include <type_traits>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "common/db/request_ids.h"
+#include "common/db/sql.h"
+#include "common/feed/outbox.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "services/inventory/domain/names.h"
+#include "services/inventory/domain/provisioning.h"
+#include "services/inventory/storage/rows.h"
+
+namespace countersign::inventory {
+namespace {
+
+constexpr char kInsertGateway[] = R"sql(
+  INSERT INTO gateways (gateway_id, kind, display_name, public_key_pem, proxy_public_key_pem, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6)
+  ON CONFLICT DO NOTHING)sql";
+
+constexpr char kInsertDevice[] = R"sql(
+  INSERT INTO devices (gateway_id, device_id, manufacturer, model, hardware_version, app_id, app_id_status, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+  ON CONFLICT DO NOTHING)sql";
+
+constexpr char kInsertSerial[] = R"sql(
+  INSERT INTO serials (ecu_serial, gateway_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)sql";
+
+constexpr char kInsertComponent[] = R"sql(
+  INSERT INTO components (gateway_id, ecu_serial, device_id, hardware_id, public_key_pem, manufacturer, model, state)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8))sql";
+
+constexpr char kSetChallenge[] = R"sql(
+  UPDATE gateways SET nonce = $2, nonce_expires_at = $3 WHERE gateway_id = $1)sql";
+
+constexpr char kDeleteRefused[] = R"sql(
+  DELETE FROM refused_reports WHERE (gateway_id, id) IN (
+    SELECT gateway_id, id FROM refused_reports WHERE received_at < $1 LIMIT 1000))sql";
+
+absl::Status GatewayUnknown(absl::string_view id) {
+  return Error(
+      absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN",
+      absl::StrCat("Gateway \"", id, "\" is not provisioned: an operator does so with CreateGateway."),
+      {{"gateway", std::string(id)}});
+}
+
+absl::StatusOr<domain::Gateway> FindGateway(db::Session& session, absl::string_view id) {
+  const pqxx::result rows = db::ExecPrepared(
+      session, "inventory_gateway",
+      absl::StrCat("SELECT ", kGatewayColumns, " FROM gateways WHERE gateway_id = $1"), std::string(id));
+  if (rows.empty()) return GatewayUnknown(id);
+  return ReadGateway(rows[0]);
+}
+
+// A WHERE clause that grows, with its bound parameters.
+class Conditions {
+ public:
+  // The next parameter's placeholder.
+  std::string Bind(std::string value) {
+    values_.push_back(std::move(value));
+    return absl::StrCat("$", values_.size());
+  }
+  void Add(std::string condition) { conditions_.push_back(std::move(condition)); }
+  void AddEquals(absl::string_view column, std::string value) {
+    Add(absl::StrCat(column, " = ", Bind(std::move(value))));
+  }
+
+  std::string Where() const {
+    std::string where;
+    for (const std::string& condition : conditions_) {
+      absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", condition);
+    }
+    return where;
+  }
+  const std::vector<std::string>& values() const { return values_; }
+
+ private:
+  std::vector<std::string> conditions_;
+  std::vector<std::string> values_;
+};
+
+absl::string_view ColumnOf(domain::TextField field) {
+  switch (field) {
+    case domain::TextField::kGateway:
+      return "c.gateway_id";
+    case domain::TextField::kDevice:
+      return "c.device_id";
+    case domain::TextField::kEcuSerial:
+      return "c.ecu_serial";
+    case domain::TextField::kManufacturer:
+      return "c.manufacturer";
+    case domain::TextField::kModel:
+      return "c.model";
+    case domain::TextField::kHardwareId:
+      return "c.hardware_id";
+    case domain::TextField::kVersion:
+      return "c.image_version";
+  }
+  return "";
+}
+
+void AddRestriction(const domain::Restriction& restriction, Conditions& conditions) {
+  if (const auto* text = std::get_if<domain::TextIs>(&restriction)) {
+    conditions.AddEquals(ColumnOf(text->field), text->value);
+  } else if (const auto* state = std::get_if<domain::StateIs>(&restriction)) {
+    conditions.AddEquals("c.state", absl::StrCat(static_cast<int>(state->state)));
+  } else if (const auto* kind = std::get_if<domain::KindIs>(&restriction)) {
+    conditions.Add(
+        absl::StrCat("EXISTS (SELECT FROM gateways g WHERE g.gateway_id = c.gateway_id AND g.kind = ",
+                     conditions.Bind(absl::StrCat(static_cast<int>(kind->kind))), ")"));
+  }
+}
+
+void AddVisibility(const Visibility& visibility, absl::string_view prefix, Conditions& conditions) {
+  if (visibility.manufacturer.has_value()) {
+    conditions.AddEquals(absl::StrCat(prefix, "manufacturer"), *visibility.manufacturer);
+  }
+  if (visibility.gateway_id.has_value()) {
+    conditions.AddEquals(absl::StrCat(prefix, "gateway_id"), *visibility.gateway_id);
+  }
+}
+
+pqxx::result Select(db::Session& session, const std::string& sql, const Conditions& conditions) {
+  return session.exec_params(sql, pqxx::prepare::make_dynamic_params(conditions.values()));
+}
+
+// The components of `devices`, which are of distinct names and ordered as the query that found them.
+void LoadComponents(db::Session& session, absl::Span<domain::Device> devices) {
+  if (devices.empty()) return;
+  std::vector<std::string> gateways;
+  std::vector<std::string> names;
+  std::map<std::pair<std::string, std::string>, domain::Device*> by_name;
+  for (domain::Device& device : devices) {
+    gateways.push_back(device.gateway_id);
+    names.push_back(device.id);
+    by_name[{device.gateway_id, device.id}] = &device;
+  }
+  const pqxx::result rows = session.exec_params(
+      absl::StrCat("SELECT ", kComponentColumns,
+                   " FROM unnest($1::text[], $2::text[]) AS d (gateway_id, device_id)"
+                   " JOIN components c USING (gateway_id, device_id) ORDER BY c.gateway_id, c.ecu_serial"),
+      db::TextArray(gateways), db::TextArray(names));
+  for (const pqxx::row& row : rows) {
+    domain::Component component = ReadComponent(row);
+    domain::Device* device = by_name[{component.gateway_id, component.device_id}];
+    device->components.push_back(std::move(component));
+  }
+}
+
+absl::Status InsertDevice(db::Transaction& tx, const domain::Device& device) {
+  const pqxx::result inserted = tx.exec_params(
+      kInsertDevice, device.gateway_id, device.id, device.manufacturer, device.model, device.hardware_version,
+      device.app_id, static_cast<int>(device.app_id_status), db::Timestamp(device.create_time));
+  if (inserted.affected_rows() == 0) {
+    return Error(
+        absl::StatusCode::kAlreadyExists, "DEVICE_EXISTS",
+        absl::StrCat("Gateway \"", device.gateway_id, "\" already has a device \"", device.id, "\"."));
+  }
+  for (const domain::Component& component : device.components) {
+    if (tx.exec_params(kInsertSerial, component.ecu_serial, device.gateway_id).affected_rows() == 0) {
+      return Error(absl::StatusCode::kAlreadyExists, "ECU_SERIAL_TAKEN",
+                   absl::StrCat("Serial number \"", component.ecu_serial,
+                                "\" is taken: serial numbers are unique in the fleet."),
+                   {{"ecu_serial", component.ecu_serial}});
+    }
+    tx.exec_params(kInsertComponent, device.gateway_id, component.ecu_serial, device.id,
+                   component.hardware_id, component.public_key_pem, device.manufacturer, device.model,
+                   static_cast<int>(component.status.state));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> InventoryStore::CreateGateway(
+    const Mutation& mutation, const domain::Gateway& gateway,
+    absl::FunctionRef<std::string(const domain::Gateway&)> encode) {
+  return database_.RunInTransaction("CreateGateway", [&](db::Transaction& tx) -> absl::StatusOr<std::string> {
+    return db::Idempotently(
+        tx, mutation.principal, mutation.method, mutation.request_id, mutation.request_bytes,
+        [&]() -> absl::StatusOr<std::string> {
+          const pqxx::result inserted = tx.exec_params(
+              kInsertGateway, gateway.id, static_cast<int>(gateway.kind), gateway.display_name,
+              gateway.public_key_pem, gateway.proxy_public_key_pem, db::Timestamp(gateway.create_time));
+          if (inserted.affected_rows() == 0) {
+            return Error(absl::StatusCode::kAlreadyExists, "GATEWAY_EXISTS",
+                         absl::StrCat("Gateway \"", gateway.id, "\" is provisioned already."));
+          }
+          return encode(gateway);
+        });
+  });
+}
+
+absl::StatusOr<domain::Gateway> InventoryStore::GetGateway(absl::string_view id) {
+  return database_.Read("GetGateway", [&](db::Reader& reader) { return FindGateway(reader, id); });
+}
+
+absl::StatusOr<std::vector<domain::Gateway>> InventoryStore::ListGateways(absl::string_view after,
+                                                                          int limit) {
+  return database_.Read(
+      "ListGateways", [&](db::Reader& reader) -> absl::StatusOr<std::vector<domain::Gateway>> {
+        std::vector<domain::Gateway> gateways;
+        const pqxx::result rows = reader.exec_params(
+            absl::StrCat("SELECT ", kGatewayColumns,
+                         " FROM gateways WHERE gateway_id > $1 ORDER BY gateway_id LIMIT $2"),
+            std::string(after), limit);
+        for (const pqxx::row& row : rows) gateways.push_back(ReadGateway(row));
+        return gateways;
+      });
+}
+
+absl::StatusOr<std::string> InventoryStore::CreateDevice(
+    const Mutation& mutation, const domain::Device& device,
+    absl::FunctionRef<std::string(const domain::Device&)> encode,
+    absl::FunctionRef<std::string(const domain::Component&)> encode_component) {
+  return database_.RunInTransaction("CreateDevice", [&](db::Transaction& tx) -> absl::StatusOr<std::string> {
+    return db::Idempotently(
+        tx, mutation.principal, mutation.method, mutation.request_id, mutation.request_bytes,
+        [&]() -> absl::StatusOr<std::string> {
+          ASSIGN_OR_RETURN(const domain::Gateway gateway, FindGateway(tx, device.gateway_id));
+          RETURN_IF_ERROR(domain::CheckKeysApart(gateway, device));
+          RETURN_IF_ERROR(InsertDevice(tx, device));
+          std::vector<feed::NewEvent> events;
+          for (const domain::Component& component : device.components) {
+            events.push_back({kComponentChanged,
+                              domain::ComponentName(component.gateway_id, component.ecu_serial),
+                              encode_component(component)});
+          }
+          feed::Append(tx, events);
+          return encode(device);
+        });
+  });
+}
+
+absl::StatusOr<domain::Device> InventoryStore::GetDevice(absl::string_view gateway_id,
+                                                         absl::string_view device_id,
+                                                         const Visibility& visibility) {
+  return database_.RunInTransaction(
+      "GetDevice", db::Isolation::kSnapshot, [&](db::Transaction& tx) -> absl::StatusOr<domain::Device> {
+        Conditions conditions;
+        conditions.AddEquals("gateway_id", std::string(gateway_id));
+        conditions.AddEquals("device_id", std::string(device_id));
+        AddVisibility(visibility, "", conditions);
+        const pqxx::result rows = Select(
+            tx, absl::StrCat("SELECT ", kDeviceColumns, " FROM devices", conditions.Where()), conditions);
+        if (rows.empty()) {
+          return Error(absl::StatusCode::kNotFound, "DEVICE_UNKNOWN",
+                       absl::StrCat("No device ", domain::FormatDeviceName(gateway_id, device_id),
+                                    " is provisioned."));
+        }
+        domain::Device device = ReadDevice(rows[0]);
+        LoadComponents(tx, absl::MakeSpan(&device, 1));
+        return device;
+      });
+}
+
+absl::StatusOr<std::vector<domain::Device>> InventoryStore::ListDevices(
+    absl::string_view gateway_id, const Visibility& visibility,
+    const std::pair<std::string, std::string>& after, int limit) {
+  return database_.RunInTransaction(
+      "ListDevices", db::Isolation::kSnapshot,
+      [&](db::Transaction& tx) -> absl::StatusOr<std::vector<domain::Device>> {
+        Conditions conditions;
+        if (!gateway_id.empty()) conditions.AddEquals("gateway_id", std::string(gateway_id));
+        AddVisibility(visibility, "", conditions);
+        const std::string after_gateway = conditions.Bind(after.first);
+        const std::string after_device = conditions.Bind(after.second);
+        conditions.Add(absl::StrCat("(gateway_id, device_id) > (", after_gateway, ", ", after_device, ")"));
+        const pqxx::result rows =
+            Select(tx,
+                   absl::StrCat("SELECT ", kDeviceColumns, " FROM devices", conditions.Where(),
+                                " ORDER BY gateway_id, device_id LIMIT ", limit),
+                   conditions);
+        std::vector<domain::Device> devices;
+        for (const pqxx::row& row : rows) devices.push_back(ReadDevice(row));
+        LoadComponents(tx, absl::MakeSpan(devices));
+        return devices;
+      });
+}
+
+absl::Status InventoryStore::SetChallenge(absl::string_view gateway_id, absl::string_view nonce,
+                                          absl::Time expire_time) {
+  return database_.RunInTransaction("SetChallenge", [&](db::Transaction& tx) -> absl::Status {
+    const pqxx::result updated =
+        db::ExecPrepared(tx, "inventory_set_challenge", kSetChallenge, std::string(gateway_id),
+                         std::string(nonce), db::Timestamp(expire_time));
+    if (updated.affected_rows() == 0) return GatewayUnknown(gateway_id);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::vector<domain::Component>> InventoryStore::ListComponents(const domain::Filter& filter,
+                                                                              const Visibility& visibility,
+                                                                              const ComponentKey& after,
+                                                                              int limit) {
+  return database_.Read(
+      "ListComponents", [&](db::Reader& reader) -> absl::StatusOr<std::vector<domain::Component>> {
+        Conditions conditions;
+        for (const domain::Restriction& restriction : filter.restrictions)
+          AddRestriction(restriction, conditions);
+        AddVisibility(visibility, "c.", conditions);
+        const std::string after_gateway = conditions.Bind(after.first);
+        const std::string after_serial = conditions.Bind(after.second);
+        conditions.Add(
+            absl::StrCat("(c.gateway_id, c.ecu_serial) > (", after_gateway, ", ", after_serial, ")"));
+        const pqxx::result rows =
+            Select(reader,
+                   absl::StrCat("SELECT ", kComponentColumns, " FROM components c", conditions.Where(),
+                                " ORDER BY c.gateway_id, c.ecu_serial LIMIT ", limit),
+                   conditions);
+        std::vector<domain::Component> components;
+        components.reserve(rows.size());
+        for (const pqxx::row& row : rows) components.push_back(ReadComponent(row));
+        return components;
+      });
+}
+
+absl::StatusOr<std::map<std::string, std::string>> InventoryStore::FindGateways(
+    absl::Span<const std::string> serials) {
+  using Gateways = std::map<std::string, std::string>;
+  if (serials.empty()) return Gateways();
+  return database_.Read("FindGateways", [&](db::Reader& reader) -> absl::StatusOr<Gateways> {
+    Gateways gateways;
+    const pqxx::result rows =
+        reader.exec_params("SELECT ecu_serial, gateway_id FROM serials WHERE ecu_serial = ANY($1::text[])",
+                           db::TextArray(serials));
+    for (const pqxx::row& row : rows) gateways.emplace(db::TextOf(row[0]), db::TextOf(row[1]));
+    return gateways;
+  });
+}
+
+absl::StatusOr<std::map<domain::State, int64_t>> InventoryStore::CountStates() {
+  using Counts = std::map<domain::State, int64_t>;
+  return database_.Read("CountStates", [&](db::Reader& reader) -> absl::StatusOr<Counts> {
+    Counts counts;
+    for (domain::State state : domain::kAllStates) counts[state] = 0;
+    for (const pqxx::row& row : reader.exec("SELECT state, count(*) FROM components GROUP BY state")) {
+      counts[static_cast<domain::State>(row[0].as<int>())] = row[1].as<int64_t>();
+    }
+    return counts;
+  });
+}
+
+absl::StatusOr<int64_t> InventoryStore::PurgeRefusedReports(absl::Time before) {
+  int64_t total = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const int64_t deleted,
+                     database_.RunInTransaction(
+                         "PurgeRefusedReports", [&](db::Transaction& tx) -> absl::StatusOr<int64_t> {
+                           return tx.exec_params(kDeleteRefused, db::Timestamp(before)).affected_rows();
+                         }));
+    total += deleted;
+    if (deleted == 0) return total;
+  }
+}
+
+}  // namespace countersign::inventory

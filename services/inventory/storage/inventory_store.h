@@ -1,0 +1,96 @@
+#ifndef COUNTERSIGN_SERVICES_INVENTORY_STORAGE_INVENTORY_STORE_H_
+#define COUNTERSIGN_SERVICES_INVENTORY_STORAGE_INVENTORY_STORE_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "common/db/database.h"
+#include "services/inventory/domain/component.h"
+#include "services/inventory/domain/filter.h"
+
+namespace countersign::inventory {
+
+// Who asks for a change, and what identifies the request (common/db/request_ids.h).
+struct Mutation {
+  std::string principal;
+  std::string method;
+  std::string request_id;
+  std::string request_bytes;
+};
+
+// What the caller may see: nothing set is everything. An addition to every query, not a check afterwards.
+struct Visibility {
+  std::optional<std::string> manufacturer;
+  std::optional<std::string> gateway_id;
+};
+
+// Position of a component in the order of (gateway, ecu_serial).
+using ComponentKey = std::pair<std::string, std::string>;
+
+// Gateways, devices and components in PostgreSQL; manifests are ManifestWriter's. Thread-safe. Blocks. Errors
+// are those named here and Database's.
+class InventoryStore {
+ public:
+  // `database` must outlive it.
+  explicit InventoryStore(db::Database& database) : database_(database) {}
+
+  // Stores `gateway` and returns what `encode` makes of it, or what an equal request got before.
+  // ALREADY_EXISTS (GATEWAY_EXISTS).
+  absl::StatusOr<std::string> CreateGateway(const Mutation& mutation, const domain::Gateway& gateway,
+                                            absl::FunctionRef<std::string(const domain::Gateway&)> encode);
+  absl::StatusOr<domain::Gateway> GetGateway(absl::string_view id);  // NOT_FOUND (GATEWAY_UNKNOWN)
+  // At most `limit` gateways after `after` ("" is the beginning), by id.
+  absl::StatusOr<std::vector<domain::Gateway>> ListGateways(absl::string_view after, int limit);
+
+  // Likewise. Each component becomes an event in the outbox, with what `encode_component` makes of it.
+  // NOT_FOUND (GATEWAY_UNKNOWN), ALREADY_EXISTS (DEVICE_EXISTS, ECU_SERIAL_TAKEN), INVALID_ARGUMENT
+  // (KEY_INVALID) for a key of its gateway.
+  absl::StatusOr<std::string> CreateDevice(
+      const Mutation& mutation, const domain::Device& device,
+      absl::FunctionRef<std::string(const domain::Device&)> encode,
+      absl::FunctionRef<std::string(const domain::Component&)> encode_component);
+  // NOT_FOUND (DEVICE_UNKNOWN), also for one that is there and not visible.
+  absl::StatusOr<domain::Device> GetDevice(absl::string_view gateway_id, absl::string_view device_id,
+                                           const Visibility& visibility);
+  // At most `limit` devices after `after`, by (gateway, device); of `gateway_id`, or of all when it is "".
+  absl::StatusOr<std::vector<domain::Device>> ListDevices(absl::string_view gateway_id,
+                                                          const Visibility& visibility,
+                                                          const std::pair<std::string, std::string>& after,
+                                                          int limit);
+
+  // Makes `nonce` the one that the gateway's next manifest has to carry. NOT_FOUND (GATEWAY_UNKNOWN).
+  absl::Status SetChallenge(absl::string_view gateway_id, absl::string_view nonce, absl::Time expire_time);
+
+  // At most `limit` components after `after`, by (gateway, ecu_serial).
+  absl::StatusOr<std::vector<domain::Component>> ListComponents(const domain::Filter& filter,
+                                                                const Visibility& visibility,
+                                                                const ComponentKey& after, int limit);
+
+  // The gateway of each of `serials` that is provisioned.
+  absl::StatusOr<std::map<std::string, std::string>> FindGateways(absl::Span<const std::string> serials);
+
+  // How many components are in each state.
+  absl::StatusOr<std::map<domain::State, int64_t>> CountStates();
+
+  // Deletes refused reports from before `before`, in transactions of bounded size. Returns how many.
+  absl::StatusOr<int64_t> PurgeRefusedReports(absl::Time before);
+
+ private:
+  db::Database& database_;
+};
+
+// Kind of the events in the outbox; the key is the component's name, the payload the encoded component.
+inline constexpr char kComponentChanged[] = "component.changed";
+
+}  // namespace countersign::inventory
+
+#endif  // COUNTERSIGN_SERVICES_INVENTORY_STORAGE_INVENTORY_STORE_H_

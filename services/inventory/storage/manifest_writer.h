@@ -1,0 +1,78 @@
+#ifndef COUNTERSIGN_SERVICES_INVENTORY_STORAGE_MANIFEST_WRITER_H_
+#define COUNTERSIGN_SERVICES_INVENTORY_STORAGE_MANIFEST_WRITER_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "common/db/coalescing_writer.h"
+#include "common/db/database.h"
+#include "services/inventory/domain/component.h"
+#include "services/inventory/domain/manifest.h"
+
+namespace countersign::inventory {
+
+// What became of one report.
+struct ReportOutcome {
+  std::string ecu_serial;
+  std::optional<domain::Refusal> refusal;  // none when it was accepted
+  std::optional<domain::State>
+      state;  // of the component afterwards; none when it is not one of this gateway's
+};
+
+// Writes manifests whose signatures have been checked: compares them with what is stored, and commits what
+// follows, many manifests in a transaction. In that transaction a manifest spends its challenge, its counter
+// becomes the last one, each report's outcome is stored (state and image, a row of history and an event in
+// the outbox for what changed, the evidence for what was refused). Thread-safe.
+class ManifestWriter {
+ public:
+  using Done = std::function<void(absl::StatusOr<std::vector<ReportOutcome>> outcomes)>;
+
+  struct Options {
+    // Manifests of one gateway go to the same thread, so that they are never in two transactions at once.
+    int threads = 2;
+    size_t max_batch = 64;
+    size_t max_queued = 2000;
+    // The outbox's payload.
+    std::function<std::string(const domain::Component&)> encode;
+    // Called after a commit that appended to the outbox; must not block.
+    std::function<void()> on_change = [] {};
+  };
+
+  // `database` must outlive it.
+  ManifestWriter(db::Database& database, Options options);
+  ~ManifestWriter();
+  ManifestWriter(const ManifestWriter&) = delete;
+  ManifestWriter& operator=(const ManifestWriter&) = delete;
+
+  // `done` is called once, after the commit, and must not block. FAILED_PRECONDITION (NONCE_MISMATCH,
+  // COUNTER_REPLAYED), NOT_FOUND (GATEWAY_UNKNOWN), and what CoalescingWriter and Database return.
+  void Submit(domain::CheckedManifest manifest, absl::Time received, Done done);
+
+  // Writes what is queued, and returns when every `done` has been called.
+  void Stop();
+
+ private:
+  struct Item {
+    domain::CheckedManifest manifest;
+    absl::Time received;
+    std::vector<ReportOutcome> outcomes;
+  };
+  class Batch;
+
+  absl::Status Flush(absl::Span<Item> items, absl::Span<absl::Status> outcomes);
+
+  db::Database& database_;
+  const Options options_;
+  std::vector<std::unique_ptr<db::CoalescingWriter<Item>>> writers_;
+};
+
+}  // namespace countersign::inventory
+
+#endif  // COUNTERSIGN_SERVICES_INVENTORY_STORAGE_MANIFEST_WRITER_H_
