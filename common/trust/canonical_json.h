@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json_fwd.hpp"
@@ -22,6 +23,10 @@ struct JsonLimits {
 // throws. INVALID_ARGUMENT (MALFORMED_METADATA) with the place of the fault, RESOURCE_EXHAUSTED
 // (LENGTH_EXCEEDED, LIMIT_EXCEEDED).
 absl::StatusOr<nlohmann::json> ParseStrictJson(absl::string_view text, const JsonLimits& limits = {});
+
+// Whether ParseStrictJson() would accept `value` once written, nulls excepted: what must hold before anything
+// is signed. INVALID_ARGUMENT (MALFORMED_METADATA).
+absl::Status CheckStrict(const nlohmann::json& value);
 
 // The bytes that are signed: OLPC canonical JSON (http://wiki.laptop.org/go/Canonical_JSON). `value` must
 // hold no floating-point number. It differs from CompactJson() only in that control characters are not

@@ -44,7 +44,8 @@ class Envelope {
   const std::string& canonical() const { return canonical_; }
   const std::vector<Signature>& signatures() const { return signatures_; }
 
-  // Signs with `signer`; replaces a signature of the same key.
+  // Signs with `signer`; replaces a signature of the same key. INVALID_ARGUMENT (MALFORMED_METADATA) for
+  // content that no reader would accept (see CheckStrict); the signer's errors.
   absl::Status Sign(const crypto::Signer& signer);
   // Adds a signature made elsewhere; replaces one of the same key. Does not verify.
   void AddSignature(Signature signature);
@@ -59,8 +60,8 @@ class Envelope {
   nlohmann::json ToJson() const;
 
  private:
-  Envelope(std::shared_ptr<const nlohmann::json> content, std::string type,
-           std::vector<Signature> signatures);
+  Envelope() = default;
+  static absl::StatusOr<Envelope> Take(nlohmann::json document);
 
   std::shared_ptr<const nlohmann::json> content_;
   std::string type_;
@@ -69,9 +70,9 @@ class Envelope {
 };
 
 // "2026-01-01T00:00:00Z", seconds, UTC: the only form of time in signed documents.
-std::string FormatTime(absl::Time time);
+std::string FormatUtc(absl::Time time);
 // INVALID_ARGUMENT (MALFORMED_METADATA) unless exactly of that form.
-absl::StatusOr<absl::Time> ParseTime(absl::string_view text);
+absl::StatusOr<absl::Time> ParseUtc(absl::string_view text);
 
 }  // namespace countersign::trust
 

@@ -1,9 +1,11 @@
 #ifndef COUNTERSIGN_COMMON_TRUST_KEYS_H_
 #define COUNTERSIGN_COMMON_TRUST_KEYS_H_
 
+#include <initializer_list>
 #include <map>
 #include <string>
 
+#include "absl/status/status.h"
 #include "common/crypto/public_key.h"
 
 namespace countersign::trust {
@@ -16,6 +18,10 @@ std::string KeyId(const crypto::PublicKey& key);
 
 // {KeyId(key): key} for each.
 KeyMap MakeKeyMap(std::initializer_list<crypto::PublicKey> keys);
+
+// DUPLICATE_KEY if one public key stands under two ids (its PEM written in two ways): the count is of keys,
+// not of ids.
+absl::Status CheckKeysDistinct(const KeyMap& keys);
 
 }  // namespace countersign::trust
 

@@ -95,7 +95,8 @@ struct TargetCustom {
   std::vector<std::string> hardware_ids;             // "hardwareIds": what the image fits; order is kept
   std::optional<int64_t> release_counter;            // "releaseCounter": never falls for a component
   std::map<std::string, EcuTarget> ecu_identifiers;  // "ecuIdentifiers", by ecu_serial: Director only
-  std::string extra = "{}";                          // all other fields, a compact JSON object
+  // All other fields, a compact JSON object; if it is none, the document cannot be signed.
+  std::string extra = "{}";
 
   friend bool operator==(const TargetCustom&, const TargetCustom&) = default;
 };
@@ -154,6 +155,10 @@ bool IsRoleName(absl::string_view name);
 // '/', none of them
 // "." or "..".
 bool IsTargetPath(absl::string_view path);
+
+// Where the images stand that the authority has not approved: below this folder.
+inline constexpr char kPendingFolder[] = "pending/";
+bool IsPendingPath(absl::string_view path);
 
 // Whether `path` matches `pattern`, where '*' stands for any characters but '/' and '?' for one such:
 // stricter than some clients, never wider. Linear in the pattern's length times the path's.

@@ -47,10 +47,11 @@ absl::Status CheckAgreement(absl::string_view path, const TargetFile& director, 
 absl::StatusOr<VerifiedUpdate> CheckComponent(absl::string_view path, const TargetFile& director,
                                               const TargetFile& image, const InstalledComponent& component);
 
-// Everything that the gateway is to install now: both clients refreshed, and all entries verified, or the
-// first refusal: nothing of a bundle is installed unless all of it is good. An entry that names a component
-// that is not among `components` is UNKNOWN_ECU, a component in two entries DUPLICATE_ECU. Empty if there is
-// nothing to do.
+// Everything that the gateway is to install now: refreshes the Director's metadata, and, if it names any
+// target, the image repository's, and verifies all entries, or returns the first refusal: nothing of a bundle
+// is installed unless all of it is good. An entry that names a component that is not among `components` is
+// UNKNOWN_ECU, a component in two entries DUPLICATE_ECU, a path below pending/ NOT_APPROVED. Empty if there
+// is nothing to do.
 absl::StatusOr<std::vector<VerifiedUpdate>> VerifyUpdate(RepositoryClient& director, RepositoryClient& images,
                                                          const std::vector<InstalledComponent>& components,
                                                          absl::Time now);

@@ -24,9 +24,6 @@ absl::Status VerifyThreshold(const Envelope& envelope, const KeyMap& keys, const
 // How many distinct keys of `role` have a valid signature on `envelope`: for "1 of 2 have signed".
 int CountSignatures(const Envelope& envelope, const KeyMap& keys, const RoleKeys& role);
 
-// DUPLICATE_KEY if one public key stands under two ids.
-absl::Status CheckKeysDistinct(const KeyMap& keys);
-
 // OK if `delegation` can only be satisfied by both parties together: two keys and threshold 2, one key of
 // `manufacturer`, the other of `authority`, and no key on both sides. PARTIES_NOT_DISTINCT.
 absl::Status CheckTwoParties(const Delegation& delegation, const KeyMap& keys,
