@@ -145,11 +145,11 @@ class Database {
 
  private:
   class Pool;
+  class Call;
 
   absl::Status RunErased(absl::string_view name, Isolation isolation,
                          absl::FunctionRef<absl::Status(Transaction&)> body);
   absl::Status ReadErased(absl::string_view name, absl::FunctionRef<absl::Status(Reader&)> body);
-  void Observe(const Observation& observation) const;
 
   const Options options_;
   const std::unique_ptr<Pool> pool_;

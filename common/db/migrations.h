@@ -1,7 +1,6 @@
 #ifndef COUNTERSIGN_COMMON_DB_MIGRATIONS_H_
 #define COUNTERSIGN_COMMON_DB_MIGRATIONS_H_
 
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -31,7 +30,6 @@ struct Migration {
 //   MIGRATION_OUT_OF_ORDER   one that is not applied has a lower number than one that is
 // A migration that fails leaves those before it applied; the error names it. As RunInTransaction else.
 absl::Status Migrate(Database& database, absl::Span<const std::vector<Migration>> components);
-absl::Status Migrate(Database& database, std::initializer_list<std::vector<Migration>> components);
 
 }  // namespace countersign::db
 

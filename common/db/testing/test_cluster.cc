@@ -177,7 +177,10 @@ class TestCluster::Process {
     all.push_back(pid);
     for (const pid_t each : all) kill(each, SIGKILL);
     for (const pid_t each : all) AwaitEnd(each);
-    unlink(pid_path.c_str());  // its number may belong to another process by the next start
+    // Their numbers may stay taken for a while, by zombies that init has not reaped or by other processes,
+    // and would keep the next server from starting.
+    unlink(pid_path.c_str());
+    unlink(absl::StrCat(folder_, "/.s.PGSQL.5432.lock").c_str());
   }
 
   std::string CreateDatabase() {
