@@ -73,6 +73,7 @@ absl::StatusOr<Envelope> ParseManifestEnvelope(absl::string_view bytes, const Ma
 // What the server knows of a component, to judge its report by.
 struct ExpectedReporter {
   std::string ecu_serial;
+  std::string key_id;     // KeyId(key), which costs a digest: keep it beside the key
   crypto::PublicKey key;  // registered for the component; if `proxied` the gateway's, registered for it
   bool proxied = false;
   int64_t last_report_counter = 0;

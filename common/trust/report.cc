@@ -1,0 +1,162 @@
+#include "common/trust/report.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status/macros.h"
+#include "common/trust/json_fields.h"
+#include "common/trust/reasons.h"
+#include "nlohmann/json.hpp"
+
+namespace countersign::trust {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr size_t kMaxAttackText = 1024;
+constexpr size_t kMaxSoftwareVersions = 32;
+constexpr int kMaxDepth = 16;
+// A report has some 30 values; this leaves room for software_versions and for fields to come.
+constexpr size_t kValuesPerReport = 128;
+
+}  // namespace
+
+absl::StatusOr<VersionReport> VersionReport::Parse(const Envelope& envelope) {
+  JsonFields fields(envelope.content(), "the version report");
+  if (envelope.type() != kType) fields.Fail(absl::StrCat("is of type ", envelope.type()));
+  VersionReport report;
+  report.ecu_serial = fields.NonEmptyString("ecu_serial");
+  report.hardware_id = fields.NonEmptyString("hardware_id");
+  report.manufacturer = fields.String("manufacturer");
+  report.model = fields.String("model");
+  JsonFields image(fields.Object("installed_image"), "the version report's installed_image");
+  report.filepath = image.String("filepath", 512);
+  JsonFields info(image.Object("fileinfo"), "the version report's fileinfo");
+  report.length = info.Integer("length");
+  JsonFields hashes(info.Object("hashes"), "the version report's hashes");
+  report.sha256 = hashes.Sha256("sha256");
+  report.version = fields.String("version");
+  if (fields.Has("software_versions")) {
+    const json& versions = fields.Object("software_versions");
+    if (versions.size() > kMaxSoftwareVersions) {
+      fields.Fail(absl::StrCat("has more than ", kMaxSoftwareVersions, " software_versions"));
+    } else {
+      JsonFields names(versions, "the version report's software_versions");
+      for (const auto& [name, version] : versions.items()) {
+        if (name.size() > JsonFields::kMaxString) names.Fail("has a name that is too long");
+        report.software_versions[name] = names.String(name.c_str());
+      }
+      fields.Merge(names.status());
+    }
+  }
+  if (fields.Has("release_counter")) report.release_counter = fields.Integer("release_counter");
+  report.report_counter = fields.Integer("report_counter", 1);
+  report.nonce = fields.String("nonce");
+  report.attacks_detected = fields.String("attacks_detected", kMaxAttackText);
+  if (fields.Has("proxied")) report.proxied = fields.Bool("proxied");
+  for (const JsonFields* part : {&image, &info, &hashes}) fields.Merge(part->status());
+  RETURN_IF_ERROR(fields.status());
+  return report;
+}
+
+Envelope VersionReport::ToEnvelope() const {
+  json content = {
+      {"_type", kType},
+      {"ecu_serial", ecu_serial},
+      {"hardware_id", hardware_id},
+      {"manufacturer", manufacturer},
+      {"model", model},
+      {"installed_image",
+       {{"filepath", filepath}, {"fileinfo", {{"length", length}, {"hashes", {{"sha256", sha256}}}}}}},
+      {"version", version},
+      {"release_counter", release_counter},
+      {"report_counter", report_counter},
+      {"nonce", nonce},
+      {"attacks_detected", attacks_detected},
+      {"proxied", proxied}};
+  if (!software_versions.empty()) content["software_versions"] = software_versions;
+  return Envelope::Unsigned(std::move(content));
+}
+
+absl::StatusOr<GatewayManifest> GatewayManifest::Parse(const Envelope& envelope,
+                                                       const ManifestLimits& limits) {
+  JsonFields fields(envelope.content(), "the gateway manifest");
+  if (envelope.type() != kType) fields.Fail(absl::StrCat("is of type ", envelope.type()));
+  GatewayManifest manifest;
+  manifest.gateway_id = fields.NonEmptyString("gateway_id");
+  manifest.nonce = fields.String("nonce");
+  manifest.manifest_counter = fields.Integer("manifest_counter", 1);
+  manifest.time = fields.Time("time");
+  const json& reports = fields.Array("reports");
+  RETURN_IF_ERROR(fields.status());
+  if (reports.size() > limits.max_reports) {
+    return Refuse(kLimitExceeded, absl::StrCat("the manifest has ", reports.size(), " reports; ",
+                                               limits.max_reports, " are allowed"));
+  }
+  manifest.reports.reserve(reports.size());
+  for (const json& report : reports) manifest.reports.push_back(Envelope::FromJson(report));
+  return manifest;
+}
+
+Envelope GatewayManifest::ToEnvelope() const {
+  json list = json::array();
+  for (const absl::StatusOr<Envelope>& report : reports) {
+    if (report.ok()) list.push_back(report->ToJson());
+  }
+  return Envelope::Unsigned({{"_type", kType},
+                             {"gateway_id", gateway_id},
+                             {"nonce", nonce},
+                             {"manifest_counter", manifest_counter},
+                             {"time", FormatUtc(time)},
+                             {"reports", std::move(list)}});
+}
+
+absl::StatusOr<Envelope> ParseManifestEnvelope(absl::string_view bytes, const ManifestLimits& limits) {
+  return Envelope::Parse(bytes, {.max_bytes = limits.max_bytes,
+                                 .max_depth = kMaxDepth,
+                                 .max_values = kValuesPerReport * (limits.max_reports + 1)});
+}
+
+absl::StatusOr<VersionReport> VerifyReport(const Envelope& envelope, const ExpectedReporter& expected) {
+  RETURN_IF_ERROR(envelope.VerifyBy(expected.key_id, expected.key));
+  ASSIGN_OR_RETURN(VersionReport report, VersionReport::Parse(envelope));
+  if (report.ecu_serial != expected.ecu_serial) {
+    return Refuse(kWrongIdentity, absl::StrCat("the key of component ", expected.ecu_serial, " signed for ",
+                                               report.ecu_serial));
+  }
+  if (report.proxied != expected.proxied) {
+    return Refuse(kWrongIdentity,
+                  absl::StrCat("component ", expected.ecu_serial, " is registered as one that ",
+                               expected.proxied ? "its gateway signs for" : "signs for itself"));
+  }
+  if (report.nonce != expected.nonce) {
+    return Refuse(kNonceMismatch, absl::StrCat("the report of component ", expected.ecu_serial,
+                                               " does not answer this challenge"));
+  }
+  if (report.report_counter <= expected.last_report_counter) {
+    return Refuse(kCounterNotRising,
+                  absl::StrCat("report_counter ", report.report_counter, " of component ",
+                               expected.ecu_serial, " must be above ", expected.last_report_counter));
+  }
+  return report;
+}
+
+absl::StatusOr<GatewayManifest> VerifyManifest(const Envelope& envelope, absl::string_view gateway_id,
+                                               const crypto::PublicKey& key, absl::string_view nonce,
+                                               int64_t last_manifest_counter, const ManifestLimits& limits) {
+  RETURN_IF_ERROR(envelope.VerifyBy(key));
+  ASSIGN_OR_RETURN(GatewayManifest manifest, GatewayManifest::Parse(envelope, limits));
+  if (manifest.gateway_id != gateway_id) {
+    return Refuse(kWrongIdentity,
+                  absl::StrCat("gateway ", gateway_id, " speaks for gateway ", manifest.gateway_id));
+  }
+  if (manifest.nonce != nonce) return Refuse(kNonceMismatch, "the manifest does not answer this challenge");
+  if (manifest.manifest_counter <= last_manifest_counter) {
+    return Refuse(kCounterNotRising, absl::StrCat("manifest_counter ", manifest.manifest_counter,
+                                                  " must be above ", last_manifest_counter));
+  }
+  return manifest;
+}
+
+}  // namespace countersign::trust
