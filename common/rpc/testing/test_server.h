@@ -49,8 +49,6 @@ class TestPki {
   TlsOptions TlsFor(absl::string_view name, const crypto::CertificateAndKey& leaf);
 
  private:
-  TlsOptions Files(absl::string_view name) const;
-
   std::string folder_;
   std::string trust_domain_;
   std::unique_ptr<pki::Authority> authority_;

@@ -1,0 +1,32 @@
+#include "common/status/macros.h"
+#include "services/package_store/api/convert.h"
+#include "services/package_store/api/package_store_api.h"
+#include "services/package_store/domain/names.h"
+
+namespace countersign::package_store {
+
+absl::Status PackageStoreApi::PublishRoot(const rpc::Call&, const v1::PublishRootRequest& request,
+                                          v1::MetadataFile* response) {
+  ASSIGN_OR_RETURN(const MetadataFile file,
+                   parts_.publications.PublishRoot(request.metadata(), parts_.clock.Now()));
+  *response = ToProto(file);
+  return absl::OkStatus();
+}
+
+absl::Status PackageStoreApi::PublishTargets(const rpc::Call&, const v1::PublishTargetsRequest& request,
+                                             v1::MetadataFile* response) {
+  ASSIGN_OR_RETURN(const MetadataFile file,
+                   parts_.publications.PublishTargets(request.metadata(), parts_.clock.Now()));
+  *response = ToProto(file);
+  return absl::OkStatus();
+}
+
+absl::Status PackageStoreApi::GetMetadata(const rpc::Call&, const v1::GetMetadataRequest& request,
+                                          v1::MetadataFile* response) {
+  RETURN_IF_ERROR(CheckMetadataFileName(request.file_name()));
+  ASSIGN_OR_RETURN(*response->mutable_content(), parts_.publications.GetFile(request.file_name()));
+  response->set_file_name(request.file_name());
+  return absl::OkStatus();
+}
+
+}  // namespace countersign::package_store

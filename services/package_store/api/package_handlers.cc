@@ -1,0 +1,104 @@
+#include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/db/page_token.h"
+#include "common/feed/outbox.h"
+#include "common/status/macros.h"
+#include "services/package_store/api/convert.h"
+#include "services/package_store/api/package_store_api.h"
+#include "services/package_store/domain/names.h"
+
+namespace countersign::package_store {
+namespace {
+
+constexpr int kPageSize = 100;
+constexpr int kMaxPageSize = 1000;
+constexpr int kEventsPerRead = 200;
+
+// One Watch stream: what the outbox has after the token, then what comes.
+class PackageWatch : public rpc::Producer<v1::WatchPackagesResponse> {
+ public:
+  PackageWatch(db::Database& database, feed::Tail& tail, std::string token, rpc::Waker waker)
+      : database_(database), tail_(tail), token_(std::move(token)), waker_(std::move(waker)) {}
+
+  ~PackageWatch() override {
+    if (wait_) tail_.Cancel(*wait_);
+  }
+
+  absl::StatusOr<rpc::Step> Next(v1::WatchPackagesResponse* response) override {
+    if (events_.empty()) RETURN_IF_ERROR(Read());
+    if (events_.empty()) {
+      if (wait_) tail_.Cancel(*wait_);
+      wait_ = tail_.OnNews(token_, [waker = waker_](const absl::Status&) { waker.Wake(); });
+      return rpc::Step::kWait;
+    }
+    const feed::Event event = std::move(events_.front());
+    events_.pop_front();
+    response->set_resume_token(event.token);
+    if (!response->mutable_package()->ParseFromString(event.payload)) {
+      return absl::InternalError(absl::StrCat("the outbox event of ", event.key, " is no package"));
+    }
+    return rpc::Step::kWrite;
+  }
+
+ private:
+  absl::Status Read() {
+    ASSIGN_OR_RETURN(feed::Page page, feed::Read(database_, token_, kEventsPerRead));
+    for (feed::Event& event : page.events) {
+      if (event.kind == kPackagePublished) events_.push_back(std::move(event));
+    }
+    token_ = page.next_token;
+    return absl::OkStatus();
+  }
+
+  db::Database& database_;
+  feed::Tail& tail_;
+  std::string token_;
+  const rpc::Waker waker_;
+  std::deque<feed::Event> events_;
+  std::optional<feed::Tail::WaitId> wait_;
+};
+
+}  // namespace
+
+absl::Status PackageStoreApi::GetPackage(const rpc::Call& call, const v1::GetPackageRequest& request,
+                                         v1::Package* response) {
+  ASSIGN_OR_RETURN(const TargetPath path, ParseTargetPath(request.target_path()));
+  RETURN_IF_ERROR(CheckOwn(call.identity(), path.manufacturer));
+  ASSIGN_OR_RETURN(const Package package, parts_.packages.Get(request.target_path()));
+  *response = ToProto(package);
+  return absl::OkStatus();
+}
+
+absl::Status PackageStoreApi::ListPackages(const rpc::Call& call, const v1::ListPackagesRequest& request,
+                                           v1::ListPackagesResponse* response) {
+  ASSIGN_OR_RETURN(std::optional<std::string> manufacturer, ParseManufacturerOrAll(request.parent()));
+  if (call.identity().role == rpc::Role::kManufacturer) {
+    if (!manufacturer) manufacturer = call.identity().id;
+    RETURN_IF_ERROR(CheckOwn(call.identity(), *manufacturer));
+  }
+  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kPageSize, kMaxPageSize));
+  const std::string scope = absl::StrCat("ListPackages ", manufacturer.value_or("-"));
+  ASSIGN_OR_RETURN(const std::vector<std::string> keys, db::DecodePageToken(scope, request.page_token(), 1));
+
+  ASSIGN_OR_RETURN(std::vector<Package> packages,
+                   parts_.packages.List(manufacturer, keys.empty() ? "" : keys[0], page_size + 1));
+  if (packages.size() > static_cast<size_t>(page_size)) {
+    packages.resize(page_size);
+    response->set_next_page_token(db::EncodePageToken(scope, {packages.back().target.target_path}));
+  }
+  for (const Package& package : packages) *response->add_packages() = ToProto(package);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchPackagesResponse>>> PackageStoreApi::WatchPackages(
+    const rpc::Call&, const v1::WatchPackagesRequest& request, rpc::Waker waker) {
+  return std::make_unique<PackageWatch>(parts_.database, parts_.tail, request.resume_token(),
+                                        std::move(waker));
+}
+
+}  // namespace countersign::package_store

@@ -1,0 +1,35 @@
+#include "services/package_store/api/package_store_api.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/status/errors.h"
+#include "services/package_store/api/roles.h"
+
+namespace countersign::package_store {
+
+std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
+  auto service = std::make_unique<rpc::Service>(PackageStoreRoles());
+  service->Unary("PublishRoot", this, &PackageStoreApi::PublishRoot);
+  service->Unary("PublishTargets", this, &PackageStoreApi::PublishTargets);
+  service->Unary("GetMetadata", this, &PackageStoreApi::GetMetadata);
+  service->Unary("CreateUpload", this, &PackageStoreApi::CreateUpload);
+  service->Unary("GetUpload", this, &PackageStoreApi::GetUpload);
+  service->ClientStream("WriteUpload", this, &PackageStoreApi::WriteUpload);
+  service->ServerStream("DownloadImage", this, &PackageStoreApi::DownloadImage);
+  service->Unary("CreateProposal", this, &PackageStoreApi::CreateProposal);
+  service->Unary("GetProposal", this, &PackageStoreApi::GetProposal);
+  service->Unary("ListProposals", this, &PackageStoreApi::ListProposals);
+  service->Unary("ApproveProposal", this, &PackageStoreApi::ApproveProposal);
+  service->Unary("RefuseProposal", this, &PackageStoreApi::RefuseProposal);
+  service->Unary("GetPackage", this, &PackageStoreApi::GetPackage);
+  service->Unary("ListPackages", this, &PackageStoreApi::ListPackages);
+  service->ServerStream("WatchPackages", this, &PackageStoreApi::WatchPackages);
+  return service;
+}
+
+absl::Status CheckOwn(const rpc::Identity& caller, absl::string_view manufacturer) {
+  if (caller.role != rpc::Role::kManufacturer || caller.id == manufacturer) return absl::OkStatus();
+  return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_MANUFACTURER",
+               absl::StrCat("Manufacturer ", caller.id, " has no right to what is ", manufacturer, "'s."));
+}
+
+}  // namespace countersign::package_store

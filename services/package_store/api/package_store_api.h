@@ -1,0 +1,85 @@
+#ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_API_PACKAGE_STORE_API_H_
+#define COUNTERSIGN_SERVICES_PACKAGE_STORE_API_PACKAGE_STORE_API_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock/clock.h"
+#include "common/db/database.h"
+#include "common/feed/tail.h"
+#include "common/rpc/handler.h"
+#include "countersign/package_store/v1/package_store.pb.h"
+#include "services/package_store/storage/images.h"
+#include "services/package_store/storage/packages.h"
+#include "services/package_store/storage/proposals.h"
+#include "services/package_store/storage/publications.h"
+
+namespace countersign::package_store {
+
+namespace v1 = ::countersign::package_store::v1;
+
+// PackageStoreService. Thread-safe.
+class PackageStoreApi {
+ public:
+  // What the handlers work on; all of it outlives the server.
+  struct Parts {
+    db::Database& database;
+    Publications& publications;
+    Images& images;
+    Proposals& proposals;
+    Packages& packages;
+    feed::Tail& tail;
+    const Clock& clock;
+  };
+  explicit PackageStoreApi(const Parts& parts) : parts_(parts) {}
+
+  std::unique_ptr<rpc::Service> Bind();
+
+ private:
+  // metadata_handlers.cc
+  absl::Status PublishRoot(const rpc::Call& call, const v1::PublishRootRequest& request,
+                           v1::MetadataFile* response);
+  absl::Status PublishTargets(const rpc::Call& call, const v1::PublishTargetsRequest& request,
+                              v1::MetadataFile* response);
+  absl::Status GetMetadata(const rpc::Call& call, const v1::GetMetadataRequest& request,
+                           v1::MetadataFile* response);
+
+  // proposal_handlers.cc
+  absl::Status CreateProposal(const rpc::Call& call, const v1::CreateProposalRequest& request,
+                              v1::Proposal* response);
+  absl::Status GetProposal(const rpc::Call& call, const v1::GetProposalRequest& request,
+                           v1::Proposal* response);
+  absl::Status ListProposals(const rpc::Call& call, const v1::ListProposalsRequest& request,
+                             v1::ListProposalsResponse* response);
+  absl::Status ApproveProposal(const rpc::Call& call, const v1::ApproveProposalRequest& request,
+                               v1::Proposal* response);
+  absl::Status RefuseProposal(const rpc::Call& call, const v1::RefuseProposalRequest& request,
+                              v1::Proposal* response);
+
+  // package_handlers.cc
+  absl::Status GetPackage(const rpc::Call& call, const v1::GetPackageRequest& request, v1::Package* response);
+  absl::Status ListPackages(const rpc::Call& call, const v1::ListPackagesRequest& request,
+                            v1::ListPackagesResponse* response);
+  absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchPackagesResponse>>> WatchPackages(
+      const rpc::Call& call, const v1::WatchPackagesRequest& request, rpc::Waker waker);
+
+  // image_handlers.cc
+  absl::Status CreateUpload(const rpc::Call& call, const v1::CreateUploadRequest& request,
+                            v1::Upload* response);
+  absl::Status GetUpload(const rpc::Call& call, const v1::GetUploadRequest& request, v1::Upload* response);
+  absl::StatusOr<std::unique_ptr<rpc::Consumer<v1::WriteUploadRequest, v1::Upload>>> WriteUpload(
+      const rpc::Call& call);
+  // The response is serialised by hand, so that an image's bytes are copied once, from the page cache.
+  absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> DownloadImage(
+      const rpc::Call& call, const v1::DownloadImageRequest& request, rpc::Waker waker);
+
+  const Parts parts_;
+};
+
+// OK unless the caller is another manufacturer: PERMISSION_DENIED (NOT_YOUR_MANUFACTURER).
+absl::Status CheckOwn(const rpc::Identity& caller, absl::string_view manufacturer);
+
+}  // namespace countersign::package_store
+
+#endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_API_PACKAGE_STORE_API_H_

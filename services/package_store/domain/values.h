@@ -1,0 +1,72 @@
+#ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_DOMAIN_VALUES_H_
+#define COUNTERSIGN_SERVICES_PACKAGE_STORE_DOMAIN_VALUES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+// What the store keeps, as values. Digests are 64 lower-case hex digits, lengths are bytes.
+namespace countersign::package_store {
+
+// An image repository's metadata file, byte for byte as clients fetch it.
+struct MetadataFile {
+  std::string file_name;
+  std::string content;
+};
+
+// An image on its way into the store, or in it.
+struct Upload {
+  std::string manufacturer;
+  std::string sha256;
+  int64_t length_bytes = 0;
+  int64_t committed_bytes = 0;  // safely on disk: where to go on
+  bool complete = false;        // length and digest are verified
+};
+
+enum class ProposalState { kAwaitingApproval, kApproved, kRefused, kSuperseded };
+
+// A target that a proposal adds or changes.
+struct ProposedTarget {
+  std::string target_path;
+  int64_t length_bytes = 0;
+  std::string sha256;
+  std::vector<std::string> hardware_ids;
+  std::string version;
+  int64_t release_counter = 0;
+
+  friend bool operator==(const ProposedTarget&, const ProposedTarget&) = default;
+};
+
+// A new version of a manufacturer's role metadata that waits for the Management Authority, or did.
+struct Proposal {
+  std::string id;
+  std::string manufacturer;
+  ProposalState state = ProposalState::kAwaitingApproval;
+  int64_t role_version = 0;
+  std::string metadata;  // the envelope with the signatures that it has
+  std::vector<ProposedTarget> changed_targets;
+  std::string proposed_by;  // role/id
+  absl::Time created_at;
+  std::string decided_by;  // role/id; empty while nobody decided
+  std::optional<absl::Time> decided_at;
+  std::string refusal_reason;
+};
+
+// A target that the manufacturer and the Management Authority both signed.
+struct Package {
+  std::string manufacturer;
+  ProposedTarget target;
+  int64_t role_version = 0;  // that published it as it is
+  std::vector<std::string> manufacturer_key_ids;
+  std::vector<std::string> authority_key_ids;
+  std::string approved_by;  // role/id
+  absl::Time approved_at;
+  std::string approval_statement;  // DSSE envelope
+};
+
+}  // namespace countersign::package_store
+
+#endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_DOMAIN_VALUES_H_

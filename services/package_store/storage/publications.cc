@@ -1,0 +1,154 @@
+#include "services/package_store/storage/publications.h"
+
+#include <optional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/db/sql.h"
+#include "common/log/log.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "common/trust/verify.h"
+
+namespace countersign::package_store {
+namespace {
+
+constexpr char kGetFile[] = "SELECT content FROM metadata_files WHERE file_name = $1";
+constexpr char kOnlineExpiries[] =
+    "SELECT role, expires_at FROM roles WHERE role IN ('snapshot', 'timestamp')";
+constexpr char kExpiries[] = R"(
+  SELECT CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role ELSE 'delegated' END, min(expires_at)
+  FROM roles GROUP BY 1)";
+constexpr char kManufacturersWithPackages[] = "SELECT DISTINCT manufacturer FROM packages";
+constexpr char kWithdrawPackages[] = "DELETE FROM packages WHERE manufacturer = $1";
+// A snapshot is of use until the last timestamp that names it expires, at the latest `lifetime` after the
+// next snapshot came.
+constexpr char kDeleteOldSnapshots[] = R"(
+  DELETE FROM metadata_files AS old USING metadata_files AS next
+  WHERE old.role = 'snapshot' AND next.role = 'snapshot' AND next.version = old.version + 1
+    AND next.published_at < $1)";
+
+// Whether the manufacturer's role in force still holds under `delegations`.
+bool StillVouchedFor(const trust::Delegations& delegations, const std::string& manufacturer,
+                     const std::optional<RoleFile>& file) {
+  const trust::Delegation* role = delegations.Find(manufacturer);
+  if (role == nullptr || !file) return false;
+  const absl::StatusOr<trust::Envelope> envelope = trust::Envelope::Parse(file->content);
+  return envelope.ok() && trust::VerifyThreshold(*envelope, delegations.keys, role->keys).ok();
+}
+
+void WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations) {
+  for (const pqxx::row& row : tx.exec(kManufacturersWithPackages)) {
+    const std::string manufacturer = db::TextOf(row[0]);
+    if (StillVouchedFor(delegations, manufacturer, LoadRole(tx, manufacturer))) continue;
+    tx.exec_params(kWithdrawPackages, manufacturer);
+    log::Warn("packages withdrawn: the new targets do not vouch for the manufacturer's role",
+              {{"manufacturer", manufacturer}});
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Publications::GetFile(const std::string& file_name) {
+  return database_.Read("GetMetadata", [&](db::Reader& reader) -> absl::StatusOr<std::string> {
+    const pqxx::result rows = db::ExecPrepared(reader, "package_store_get_file", kGetFile, file_name);
+    if (rows.empty()) {
+      return Error(absl::StatusCode::kNotFound, "METADATA_NOT_FOUND",
+                   absl::StrCat("The repository has no file ", file_name, "."));
+    }
+    return db::BytesOf(rows[0][0]);
+  });
+}
+
+absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes, absl::Time now) {
+  return database_.RunInTransaction("PublishRoot", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+    LockRepository(tx, RepositoryLock::kExclusive);
+    const std::optional<RoleFile> in_force = LoadRole(tx, kRootRole);
+    std::optional<trust::Root> current;
+    if (in_force) {
+      if (in_force->content == bytes)
+        return MetadataFile{trust::MetadataFilename(kRootRole, in_force->version), bytes};
+      ASSIGN_OR_RETURN(current, LoadRoot(tx));
+    }
+    ASSIGN_OR_RETURN(const trust::Root root,
+                     CheckRoot(current ? &*current : nullptr, bytes, signing_.keys, now));
+    MetadataFile file = StoreRole(tx, kRootRole, root.version, bytes, root.expires, now);
+    const std::optional<RoleFile> snapshot = LoadRole(tx, kSnapshotRole);
+    const std::optional<RoleFile> timestamp = LoadRole(tx, kTimestampRole);
+    if (snapshot && timestamp &&
+        (!IsVouchedFor(root, kSnapshotRole, snapshot->content) ||
+         !IsVouchedFor(root, kTimestampRole, timestamp->content))) {
+      RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+    }
+    return file;
+  });
+}
+
+absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& bytes, absl::Time now) {
+  return database_.RunInTransaction(
+      "PublishTargets", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+        LockRepository(tx, RepositoryLock::kExclusive);
+        ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
+        const std::optional<RoleFile> in_force = LoadRole(tx, kTargetsRole);
+        if (in_force && in_force->content == bytes) {
+          return MetadataFile{trust::MetadataFilename(kTargetsRole, in_force->version), bytes};
+        }
+        ASSIGN_OR_RETURN(const trust::Targets targets,
+                         CheckTopTargets(root, in_force ? in_force->version : 0, bytes, now));
+        MetadataFile file = StoreRole(tx, kTargetsRole, targets.version, bytes, targets.expires, now);
+        WithdrawPackages(tx, targets.delegations.value_or(trust::Delegations()));
+        RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+        return file;
+      });
+}
+
+absl::StatusOr<Publications::Renewal> Publications::RenewIfDue(absl::Time now) {
+  const auto due = [&](db::Session& session) {
+    Renewal renewal = Renewal::kNotDue;
+    for (const pqxx::row& row : session.exec(kOnlineExpiries)) {
+      const absl::Time expires = db::TimeOf(row[1]);
+      if (db::TextOf(row[0]) == kSnapshotRole) {
+        if (OnlineLifetimes::IsDue(expires, signing_.lifetimes.snapshot, now))
+          return Renewal::kSnapshotAndTimestamp;
+      } else if (OnlineLifetimes::IsDue(expires, signing_.lifetimes.timestamp, now)) {
+        renewal = Renewal::kTimestamp;
+      }
+    }
+    return renewal;
+  };
+  // Without the lock first: most of the time there is nothing to do.
+  ASSIGN_OR_RETURN(const Renewal seen,
+                   database_.Read("RenewIfDue", [&](db::Reader& reader) -> absl::StatusOr<Renewal> {
+                     return due(reader);
+                   }));
+  if (seen == Renewal::kNotDue) return seen;
+  return database_.RunInTransaction("RenewIfDue", [&](db::Transaction& tx) -> absl::StatusOr<Renewal> {
+    LockRepository(tx, RepositoryLock::kExclusive);
+    const Renewal renewal = due(tx);
+    if (renewal == Renewal::kNotDue) return renewal;
+    ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
+    RETURN_IF_ERROR(renewal == Renewal::kTimestamp ? StoreTimestamp(tx, root, signing_, now)
+                                                   : StoreSnapshot(tx, root, signing_, now));
+    return renewal;
+  });
+}
+
+absl::StatusOr<std::map<std::string, absl::Time>> Publications::Expiries() {
+  return database_.Read("Expiries",
+                        [&](db::Reader& reader) -> absl::StatusOr<std::map<std::string, absl::Time>> {
+                          std::map<std::string, absl::Time> expiries;
+                          for (const pqxx::row& row : reader.exec(kExpiries))
+                            expiries[db::TextOf(row[0])] = db::TimeOf(row[1]);
+                          return expiries;
+                        });
+}
+
+absl::StatusOr<int64_t> Publications::DeleteOldSnapshots(absl::Time now) {
+  return database_.RunInTransaction(
+      "DeleteOldSnapshots", [&](db::Transaction& tx) -> absl::StatusOr<int64_t> {
+        return tx.exec_params(kDeleteOldSnapshots, db::Timestamp(now - signing_.lifetimes.timestamp))
+            .affected_rows();
+      });
+}
+
+}  // namespace countersign::package_store

@@ -1,0 +1,59 @@
+#ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_REPOSITORY_SQL_H_
+#define COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_REPOSITORY_SQL_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/db/database.h"
+#include "common/trust/metadata.h"
+#include "services/package_store/domain/repository_rules.h"
+#include "services/package_store/domain/values.h"
+
+// The steps that publications are made of. All run within a caller's transaction, and throw pqxx's
+// exceptions.
+namespace countersign::package_store {
+
+struct OnlineSigning {
+  OnlineKeys keys;
+  OnlineLifetimes lifetimes;
+};
+
+// The lock under which metadata is published (exclusive: one publication at a time over all replicas, so that
+// no version is given twice) or compared with what is in force (shared). Taken first in a transaction.
+enum class RepositoryLock { kShared, kExclusive };
+void LockRepository(db::Transaction& tx, RepositoryLock lock);
+
+// A role's file in force.
+struct RoleFile {
+  int64_t version;
+  std::string content;
+  absl::Time expires;
+};
+std::optional<RoleFile> LoadRole(db::Session& session, absl::string_view role);
+
+// The root in force. FAILED_PRECONDITION (NO_ROOT) if there is none.
+absl::StatusOr<trust::Root> LoadRoot(db::Session& session);
+
+// The delegations in force; empty if there are no targets. FAILED_PRECONDITION (NO_ROOT).
+absl::StatusOr<trust::Delegations> LoadDelegations(db::Session& session);
+
+// Puts a role's next version in force, with its file.
+MetadataFile StoreRole(db::Transaction& tx, absl::string_view role, int64_t version,
+                       const std::string& content, absl::Time expires, absl::Time now);
+
+// Signs and stores the next snapshot of what is in force, and the timestamp of that snapshot. Under the
+// exclusive lock. FAILED_PRECONDITION (ONLINE_KEY_NOT_LISTED).
+absl::Status StoreSnapshot(db::Transaction& tx, const trust::Root& root, const OnlineSigning& signing,
+                           absl::Time now);
+// Signs and stores the next timestamp of the snapshot in force.
+absl::Status StoreTimestamp(db::Transaction& tx, const trust::Root& root, const OnlineSigning& signing,
+                            absl::Time now);
+
+}  // namespace countersign::package_store
+
+#endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_REPOSITORY_SQL_H_
