@@ -33,8 +33,6 @@ struct ChannelOptions {
   // within its deadline. gRPC retries only while no message of the answer has arrived, and mutations carry
   // request ids, so that a repetition does nothing twice.
   int max_attempts = 4;
-  // Connects anew instead of sharing the connection of another channel to the same address.
-  bool own_connection = false;
 };
 
 // Makes channels with one watched set of certificate files. Thread-safe. Channels may outlive it.
@@ -45,9 +43,10 @@ class Dialer {
   Dialer(const Dialer&) = delete;
   Dialer& operator=(const Dialer&) = delete;
 
-  // `address` is host:port. Connects when first used, and again after every loss. The server must show a
-  // certificate of the trust domain for exactly `peer`; its host name does not matter. To anyone else no byte
-  // of a call is sent, and calls end with UNAVAILABLE that names the identity that was found.
+  // `address` is host:port. The channel has a connection of its own, made when first used, and again after
+  // every loss. The server must show a certificate of the trust domain for exactly `peer`; its host name does
+  // not matter. To anyone else no byte of a call is sent, and calls end with UNAVAILABLE that names the
+  // identity that was found.
   std::shared_ptr<grpc::Channel> Dial(absl::string_view address, const Identity& peer,
                                       const ChannelOptions& options = {}) const;
 

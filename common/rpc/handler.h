@@ -40,8 +40,9 @@
 //   }
 //
 // Message types, streaming kinds and names are compared with the service's descriptor when the server starts:
-// a name or type that does not fit, a method without a handler, or one without a row of roles makes
-// Server::Start fail and say which.
+// a name or type that does not fit, a method that is open to someone and has no handler, or one without a
+// row of roles makes Server::Start fail and say which. (A method whose row is empty needs no handler: it
+// answers UNIMPLEMENTED.)
 //
 // INTERNAL, UNKNOWN and DATA_LOSS leave the process as "internal error, correlation id <request id>"; the log
 // line has the real message.
@@ -141,9 +142,10 @@ enum class Step {
 
 // A server stream. Next runs on the executor, never concurrently with itself, and only when the transport has
 // room, so that a slow reader holds back its producer. A status that is not OK ends the stream with it.
-// Destroyed when the stream is over for whatever reason, on any thread, never while Next runs; the destructor
-// unsubscribes and must not block. `Response` may be grpc::ByteBuffer for bytes that are serialised already
-// (downloads).
+// `response` comes empty. Destroyed on the executor when the stream is over for whatever reason, never while
+// Next runs; the destructor unsubscribes. `Response` may be grpc::ByteBuffer for bytes that are serialised
+// already (downloads). While the server drains, a stream that waits is ended with UNAVAILABLE,
+// SERVER_DRAINING and a retry delay; one that has something to say goes on until it waits or ends.
 template <typename Response>
 class Producer {
  public:
@@ -152,9 +154,10 @@ class Producer {
 };
 
 // A client stream. OnMessage runs on the executor, in order, never concurrently; OnEnd once after the
-// client's last message. A status that is not OK ends the call with it. Destroyed when the call is over, also
-// when the client went away before OnEnd: what was begun is to be abandoned then. `Request` may be
-// grpc::ByteBuffer (uploads).
+// client's last message. A status that is not OK ends the call with it. Destroyed on the executor when the
+// call is over, also when the client went away before OnEnd: what was begun is to be abandoned then. A client
+// that vanishes at the wrong moment can look like one that has finished, so OnEnd has to check that all is
+// there (a length, a digest). `Request` may be grpc::ByteBuffer (uploads).
 template <typename Request, typename Response>
 class Consumer {
  public:

@@ -18,6 +18,7 @@ std::vector<RoleTable::Row> CompleteRows() {
           {"Count", {Role::kOperator}, {"rollout"}},
           {"Watch", {}},
           {"Download", {Role::kGateway}},
+          {"Closed", {}},
           {"Sum", {Role::kGateway}}};
 }
 

@@ -19,8 +19,11 @@
 #ifndef COUNTERSIGN_COMMON_RPC_TESTING_TEST_SERVER_H_
 #define COUNTERSIGN_COMMON_RPC_TESTING_TEST_SERVER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "common/metrics/metrics.h"
@@ -49,6 +52,8 @@ class TestPki {
   TlsOptions TlsFor(absl::string_view name, const crypto::CertificateAndKey& leaf);
 
  private:
+  TlsOptions Files(absl::string_view name) const;
+
   std::string folder_;
   std::string trust_domain_;
   std::unique_ptr<pki::Authority> authority_;
@@ -65,6 +70,7 @@ class TestServer {
   // Before Start: change what the server will be.
   ServerOptions& options() { return options_; }
   void AddService(std::unique_ptr<Service> service);
+  void AddReadinessCheck(absl::string_view name, std::function<absl::Status()> check);
 
   // Aborts with the status when the server does not start.
   void Start();
@@ -87,6 +93,7 @@ class TestServer {
   metrics::Registry registry_;
   ServerOptions options_;
   std::vector<std::unique_ptr<Service>> services_;
+  std::vector<std::pair<std::string, std::function<absl::Status()>>> checks_;
   std::unique_ptr<Server> server_;
 };
 
