@@ -115,8 +115,11 @@ std::string FormatUtc(absl::Time time) { return absl::FormatTime(kTimeFormat, ti
 
 absl::StatusOr<absl::Time> ParseUtc(absl::string_view text) {
   absl::Time time;
-  // Abseil forgives spaces, signs and missing zeros; writing it again does not.
-  if (!absl::ParseTime(kTimeFormat, text, absl::UTCTimeZone(), &time, nullptr) || FormatUtc(time) != text) {
+  // Abseil forgives spaces, signs and missing zeros, which writing it again does not; and it knows infinite
+  // times, which would be a document that never expires.
+  constexpr size_t kSize = sizeof("2026-01-01T00:00:00Z") - 1;
+  if (text.size() != kSize || !absl::ParseTime(kTimeFormat, text, absl::UTCTimeZone(), &time, nullptr) ||
+      FormatUtc(time) != text) {
     return Refuse(kMalformed, "not a time like 2026-01-01T00:00:00Z");
   }
   return time;
