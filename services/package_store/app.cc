@@ -1,0 +1,139 @@
+#include "services/package_store/app.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/crypto/signer.h"
+#include "common/db/database.h"
+#include "common/db/migrations.h"
+#include "common/db/request_ids_migrations.h"
+#include "common/feed/outbox_migrations.h"
+#include "common/feed/tail.h"
+#include "common/log/log.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "services/package_store/api/convert.h"
+#include "services/package_store/api/package_store_api.h"
+#include "services/package_store/storage/blob_store.h"
+#include "services/package_store/storage/images.h"
+#include "services/package_store/storage/package_store_migrations.h"
+#include "services/package_store/storage/packages.h"
+#include "services/package_store/storage/proposals.h"
+#include "services/package_store/storage/publications.h"
+#include "services/package_store/workers/periodic.h"
+#include "services/package_store/workers/workers.h"
+
+namespace countersign::package_store {
+namespace {
+
+// The workers and the tail use connections beside the executor's threads.
+constexpr int kOwnConnections = 3;
+
+db::Options DatabaseOptions(const Config& config) {
+  db::Options options;
+  options.conninfo = config.database;
+  options.max_connections = config.server.threads + kOwnConnections;
+  return options;
+}
+
+absl::StatusOr<crypto::PemSigner> LoadKey(const std::string& path, absl::string_view flag) {
+  absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(path);
+  if (!signer.ok()) return Annotate(signer.status(), flag);
+  return signer;
+}
+
+// No order of starting is assumed: the database may come later.
+absl::Status MigrateWhenReady(db::Database& database, absl::Duration wait) {
+  const absl::Time give_up = SystemClock().Now() + wait;
+  while (true) {
+    const absl::Status status = db::Migrate(
+        database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()});
+    if (status.code() != absl::StatusCode::kUnavailable || SystemClock().Now() >= give_up) return status;
+    log::Warn("the database does not answer yet", {{"status", status}});
+    absl::SleepFor(absl::Milliseconds(500));
+  }
+}
+
+}  // namespace
+
+struct App::Parts {
+  Parts(const Config& config, crypto::PemSigner snapshot_key, crypto::PemSigner timestamp_key)
+      : snapshot_signer(std::move(snapshot_key)),
+        timestamp_signer(std::move(timestamp_key)),
+        database(DatabaseOptions(config)),
+        server(config.server) {}
+
+  const crypto::PemSigner snapshot_signer;
+  const crypto::PemSigner timestamp_signer;
+  db::Database database;
+  std::unique_ptr<BlobStore> blobs;
+  std::optional<feed::Tail> tail;
+  std::optional<Publications> publications;
+  std::optional<Images> images;
+  std::optional<Proposals> proposals;
+  std::optional<Packages> packages;
+  std::optional<PackageStoreApi> api;
+  rpc::Server server;
+  std::optional<Renewal> renewal;
+  std::optional<Cleanup> cleanup;
+  std::optional<Periodic> renewal_thread;
+  std::optional<Periodic> cleanup_thread;
+};
+
+App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+App::~App() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
+  ASSIGN_OR_RETURN(crypto::PemSigner snapshot_key, LoadKey(config.snapshot_key, "--snapshot-key"));
+  ASSIGN_OR_RETURN(crypto::PemSigner timestamp_key, LoadKey(config.timestamp_key, "--timestamp-key"));
+  auto parts = std::make_unique<Parts>(config, std::move(snapshot_key), std::move(timestamp_key));
+  RETURN_IF_ERROR(MigrateWhenReady(parts->database, config.database_wait));
+  ASSIGN_OR_RETURN(const RepositoryIdentity repository, GetRepositoryIdentity(parts->database));
+  ASSIGN_OR_RETURN(parts->blobs, BlobStore::Open(config.blob_dir, repository.id, repository.has_images));
+
+  const OnlineSigning signing{{&parts->snapshot_signer, &parts->timestamp_signer},
+                              {config.snapshot_lifetime, config.timestamp_lifetime}};
+  parts->tail.emplace(parts->database);
+  parts->publications.emplace(parts->database, signing);
+  parts->images.emplace(parts->database, *parts->blobs, config.quota_bytes);
+  parts->proposals.emplace(parts->database, signing, &EncodePackageEvent);
+  parts->packages.emplace(parts->database);
+  parts->api.emplace(PackageStoreApi::Parts{parts->database, *parts->publications, *parts->images,
+                                            *parts->proposals, *parts->packages, *parts->tail,
+                                            *config.clock});
+  parts->server.AddService(parts->api->Bind());
+  parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
+
+  parts->renewal.emplace(*parts->publications, *parts->proposals, *config.clock, parts->server.registry());
+  parts->cleanup.emplace(parts->database, *parts->publications, *parts->images, *config.clock,
+                         config.upload_age);
+  parts->renewal_thread.emplace("renewal", config.renewal_interval,
+                                [&renewal = *parts->renewal] { return renewal.Round(); });
+  parts->cleanup_thread.emplace("cleanup", config.cleanup_interval,
+                                [&cleanup = *parts->cleanup] { return cleanup.Round(); });
+  return std::unique_ptr<App>(new App(std::move(parts)));
+}
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+  ASSIGN_OR_RETURN(std::unique_ptr<App> app, Build(config));
+  RETURN_IF_ERROR(app->parts_->server.Start());
+  return app;
+}
+
+absl::Status App::RunUntilSignal(const Config& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<App> app, Build(config));
+  return app->parts_->server.RunUntilSignal();
+}
+
+int App::grpc_port() const { return parts_->server.grpc_port(); }
+int App::http_port() const { return parts_->server.http_port(); }
+
+void App::Stop() {
+  parts_->server.Drain();
+  parts_->renewal_thread.reset();
+  parts_->cleanup_thread.reset();
+  parts_->tail->Stop();
+}
+
+}  // namespace countersign::package_store

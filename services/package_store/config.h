@@ -1,0 +1,40 @@
+#ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_CONFIG_H_
+#define COUNTERSIGN_SERVICES_PACKAGE_STORE_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/rpc/server.h"
+
+namespace countersign::package_store {
+
+// What the service needs to know to start.
+struct Config {
+  rpc::ServerOptions server;
+  std::string database;       // libpq's connection string
+  std::string blob_dir;       // folder of the images, shared by all replicas, of this database only
+  std::string snapshot_key;   // PEM file of the key that signs snapshots
+  std::string timestamp_key;  // PEM file of the key that signs timestamps
+
+  int64_t quota_bytes = int64_t{64} << 30;      // of each manufacturer
+  absl::Duration upload_age = absl::Hours(48);  // an upload that nobody writes to is forgotten after this
+
+  absl::Duration snapshot_lifetime = absl::Hours(7 * 24);
+  absl::Duration timestamp_lifetime = absl::Hours(24);
+  absl::Duration renewal_interval = absl::Seconds(10);  // how often to look whether something is to be signed
+  absl::Duration cleanup_interval = absl::Minutes(10);
+  absl::Duration database_wait = absl::Seconds(60);  // for the database to answer at the start
+
+  const Clock* clock = &SystemClock();
+};
+
+// From the command line and the environment. On --help, or a command line that is wrong, says so on the
+// standard output or error and ends the process.
+absl::StatusOr<Config> ParseConfig(int argc, char** argv);
+
+}  // namespace countersign::package_store
+
+#endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_CONFIG_H_

@@ -1,0 +1,69 @@
+#ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_WORKERS_WORKERS_H_
+#define COUNTERSIGN_SERVICES_PACKAGE_STORE_WORKERS_WORKERS_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/db/database.h"
+#include "common/metrics/metrics.h"
+#include "services/package_store/storage/images.h"
+#include "services/package_store/storage/proposals.h"
+#include "services/package_store/storage/publications.h"
+
+// What runs by itself. Each class is one round of work, which a Periodic repeats; every replica runs all of
+// it.
+namespace countersign::package_store {
+
+// Keeps timestamp and snapshot fresh, and shows how fresh all metadata is:
+//   countersign_package_store_metadata_expiry_seconds{role}  until the role's metadata in force expires,
+//   negative
+//     afterwards; roles root, targets, snapshot, timestamp, and "delegated" for the first of the
+//     manufacturers'
+//   countersign_package_store_renewals_total{role}           timestamps and snapshots signed again on
+//   schedule, here countersign_package_store_proposals{state}               proposals by state
+class Renewal {
+ public:
+  // All outlive it and the registry.
+  Renewal(Publications& publications, Proposals& proposals, const Clock& clock, metrics::Registry& registry);
+
+  absl::Status Round();
+
+ private:
+  struct Expiries;
+
+  Publications& publications_;
+  Proposals& proposals_;
+  const Clock& clock_;
+  const std::shared_ptr<Expiries> expiries_;
+  const metrics::CounterFamily renewals_;
+  const metrics::GaugeFamily proposals_by_state_;
+};
+
+// Removes what nobody needs any more: uploads that were abandoned, images that were never recorded, old
+// snapshots, and records of requests that nobody repeats.
+class Cleanup {
+ public:
+  // An upload is abandoned when nobody has written to it for `upload_age`.
+  Cleanup(db::Database& database, Publications& publications, Images& images, const Clock& clock,
+          absl::Duration upload_age)
+      : database_(database),
+        publications_(publications),
+        images_(images),
+        clock_(clock),
+        upload_age_(upload_age) {}
+
+  absl::Status Round();
+
+ private:
+  db::Database& database_;
+  Publications& publications_;
+  Images& images_;
+  const Clock& clock_;
+  const absl::Duration upload_age_;
+};
+
+}  // namespace countersign::package_store
+
+#endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_WORKERS_WORKERS_H_
