@@ -1,0 +1,26 @@
+// The groups of commands of `countersign`. Each function adds its groups to the command line.
+#ifndef COUNTERSIGN_TOOLS_CTL_COMMANDS_H_
+#define COUNTERSIGN_TOOLS_CTL_COMMANDS_H_
+
+namespace CLI {
+class App;
+}
+
+namespace countersign::ctl {
+
+class Session;
+
+// key, metadata: on files, without any service.
+void AddOfflineCommands(CLI::App& app, Session& session);
+// gateway, device, component, appid.
+void AddFleetCommands(CLI::App& app, Session& session);
+// manufacturer, release, notice.
+void AddLiaisonCommands(CLI::App& app, Session& session);
+// image, proposal, package, repository.
+void AddPackageCommands(CLI::App& app, Session& session);
+// rollout, consent.
+void AddRolloutCommands(CLI::App& app, Session& session);
+
+}  // namespace countersign::ctl
+
+#endif  // COUNTERSIGN_TOOLS_CTL_COMMANDS_H_
