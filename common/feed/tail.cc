@@ -25,17 +25,29 @@ absl::StatusOr<std::string> Newest(db::Database& database) {
   });
 }
 
+absl::Status ShuttingDown() {
+  return Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+               "This replica is shutting down: connect again, and resume from the last token.");
+}
+
 }  // namespace
 
 Tail::Tail(db::Database& database, Options options)
     : database_(database), options_(options), thread_([this] { Work(); }) {}
 
 Tail::WaitId Tail::OnNews(absl::string_view token, Callback callback) {
-  absl::MutexLock lock(&mutex_);
-  const WaitId id = next_id_++;
-  waits_[id] = {std::string(token), std::move(callback)};
-  // What it waits for may have been there before it waited.
-  nudged_ = true;
+  WaitId id;
+  {
+    absl::MutexLock lock(&mutex_);
+    id = next_id_++;
+    if (!stopping_) {
+      waits_[id] = {std::string(token), std::move(callback)};
+      // What it waits for may have been there before it waited.
+      nudged_ = true;
+      return id;
+    }
+  }
+  callback(ShuttingDown());
   return id;
 }
 
@@ -85,10 +97,7 @@ void Tail::Work() {
       }
     }
     if (stopping) {
-      for (const Callback& callback : due) {
-        callback(Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
-                       "This replica is shutting down: connect again, and resume from the last token."));
-      }
+      for (const Callback& callback : due) callback(ShuttingDown());
       break;
     }
     const absl::StatusOr<std::string> newest = Newest(database_);

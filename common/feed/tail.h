@@ -38,10 +38,9 @@ class Tail {
   Tail(const Tail&) = delete;
   Tail& operator=(const Tail&) = delete;
 
-  // Calls `callback` once, on the tail's thread, never from within OnNews: with OK when there are events
-  // after `token`
-  // ("" is the beginning), with UNAVAILABLE / SHUTTING_DOWN when the tail stops. It must not block: hand the
-  // reading to the executor.
+  // Calls `callback` once, on the tail's thread: with OK when there are events after `token` ("" is the
+  // beginning), with UNAVAILABLE / SHUTTING_DOWN when the tail stops. (Once it has stopped, at once and on
+  // this thread.) It must not block: hand the reading to the executor.
   WaitId OnNews(absl::string_view token, Callback callback);
 
   // True: the callback has not been called and will not be. False: it has been, or is being called just now.
