@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/crypto/digest.h"
 #include "common/status/macros.h"
 #include "common/trust/json_fields.h"
 #include "common/trust/reasons.h"
@@ -37,6 +38,13 @@ bool Covers(const ConsentRecord& record, const ConsentQuestion& question) {
 }
 
 }  // namespace
+
+std::string NoticeTextSha256(absl::string_view purpose, absl::string_view changes,
+                             int64_t install_duration_seconds, absl::string_view unavailable_functions,
+                             absl::string_view instructions) {
+  return crypto::Sha256Hex(absl::StrCat(purpose, "\n", changes, "\n", install_duration_seconds, "\n",
+                                        unavailable_functions, "\n", instructions));
+}
 
 absl::string_view ScopeName(ConsentRecord::Scope scope) { return kScopeNames[static_cast<int>(scope)]; }
 

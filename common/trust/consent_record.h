@@ -42,7 +42,7 @@ struct ConsentRecord {
   std::string to_version;
   std::string criticality;   // as shown: LOW, MEDIUM, HIGH, CRITICAL
   std::string terms_sha256;  // hex of the terms of use that were shown; empty if there are none
-  std::string text_sha256;   // hex of the text that was shown; empty for a standing policy
+  std::string text_sha256;   // hex of the text that the user agreed to: the notice's, or the policy's
   absl::Time valid_from;
   absl::Time valid_until;
 
@@ -50,6 +50,12 @@ struct ConsentRecord {
   static absl::StatusOr<ConsentRecord> Parse(const Envelope& envelope);
   Envelope ToEnvelope() const;
 };
+
+// Hex SHA-256 of what a user notice tells, which the user's answer quotes and the record binds to: the texts
+// and the duration in whole seconds, joined by newlines, in UTF-8.
+std::string NoticeTextSha256(absl::string_view purpose, absl::string_view changes,
+                             int64_t install_duration_seconds, absl::string_view unavailable_functions,
+                             absl::string_view instructions);
 
 absl::string_view ScopeName(ConsentRecord::Scope scope);           // "ONE_UPDATE", "DEVICE", "KIND"
 absl::string_view DecisionName(ConsentRecord::Decision decision);  // "GRANTED", ...
