@@ -8,8 +8,9 @@ namespace countersign::db {
 
 // A PostgreSQL of the test's own, in a new folder below /tmp, reached over a Unix socket only, run by user
 // `postgres` when the test is root (PostgreSQL refuses root). Stopped and removed when the test ends, also
-// when it crashes or is killed. Aborts with the server's log when PostgreSQL cannot be started. Thread-safe
-// but for Stop, Start and KillHard.
+// when it crashes or is killed. (When Bazel gives up a sandbox it kills all in it at once; then the folder
+// may stay.) Aborts with the server's log when PostgreSQL cannot be started. Thread-safe but for Stop, Start
+// and KillHard.
 class TestCluster {
  public:
   struct Options {
