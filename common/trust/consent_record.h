@@ -23,7 +23,7 @@ struct ConsentRecord {
   // How far the decision reaches.
   enum class Scope {
     kOneUpdate,  // this image on this component
-    kDevice,     // any update of this component that is no more critical a change than shown: of `kind`
+    kDevice,     // any update of this component of `kind`, whatever its criticality
     kKind,       // any update of `kind` behind this gateway
   };
   enum class Decision { kGranted, kDenied, kDeferred, kWithdrawn, kExpired };
