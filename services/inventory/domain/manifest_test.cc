@@ -202,7 +202,7 @@ TEST(JudgeManifestTest, TheChallengeIsAnsweredOnceInTimeAndWithARisingCounter) {
   const GatewayProgress good{kNonce, kNow + absl::Seconds(1), 6};
   EXPECT_OK(JudgeManifest(manifest, good, kNow));
 
-  const auto refused = [&](GatewayProgress progress, absl::string_view reason) {
+  const auto refused = [&](GatewayProgress progress, const std::string& reason) {
     EXPECT_THAT(JudgeManifest(manifest, progress, kNow),
                 StatusIs(absl::StatusCode::kFailedPrecondition, reason));
   };
