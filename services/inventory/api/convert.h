@@ -1,0 +1,39 @@
+#ifndef COUNTERSIGN_SERVICES_INVENTORY_API_CONVERT_H_
+#define COUNTERSIGN_SERVICES_INVENTORY_API_CONVERT_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "countersign/inventory/v1/inventory.pb.h"
+#include "google/protobuf/message_lite.h"
+#include "services/inventory/domain/component.h"
+#include "services/inventory/storage/manifest_writer.h"
+
+// The API's messages and the domain's values, both ways.
+namespace countersign::inventory {
+
+v1::Gateway ToProto(const domain::Gateway& gateway);
+v1::Device ToProto(const domain::Device& device);
+v1::Component ToProto(const domain::Component& component);
+v1::ComponentResult ToProto(const ReportOutcome& outcome);
+v1::Component::State ToProto(domain::State state);
+
+google::protobuf::Timestamp ToProto(absl::Time time);
+
+// What a request wants to be provisioned; what is output only is left out. INVALID_ARGUMENT; the rules of the
+// domain are still to be checked.
+absl::StatusOr<domain::Gateway> FromProto(const v1::Gateway& gateway, absl::Time now);
+absl::StatusOr<domain::Device> FromProto(const v1::Device& device, absl::Time now);
+
+// The bytes that stand for a request in the record of its request_id: the same for equal requests.
+std::string RequestBytes(const google::protobuf::MessageLite& request);
+
+// INVALID_ARGUMENT (REQUEST_ID_INVALID) unless it is a UUID in its usual form.
+absl::Status CheckRequestId(absl::string_view request_id);
+
+}  // namespace countersign::inventory
+
+#endif  // COUNTERSIGN_SERVICES_INVENTORY_API_CONVERT_H_

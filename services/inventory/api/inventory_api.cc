@@ -1,0 +1,298 @@
+#include "services/inventory/api/inventory_api.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/crypto/random.h"
+#include "common/db/page_token.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "services/inventory/api/convert.h"
+#include "services/inventory/api/roles.h"
+#include "services/inventory/api/streams.h"
+#include "services/inventory/domain/filter.h"
+#include "services/inventory/domain/manifest.h"
+#include "services/inventory/domain/names.h"
+#include "services/inventory/domain/provisioning.h"
+
+namespace countersign::inventory {
+namespace {
+
+constexpr int kDefaultPageSize = 100;
+constexpr int kMaxPageSize = 1000;
+// Manifests that wait for their signatures to be verified; more are refused.
+constexpr int kMaxQueuedVerifications = 1000;
+// How long CreateDevice waits for the App-ID registry.
+constexpr absl::Duration kRegistryTimeout = absl::Seconds(10);
+
+absl::Status NotYourGateway(const rpc::Call& call, absl::string_view gateway_id) {
+  return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_GATEWAY",
+               absl::StrCat(call.identity().ToString(), " has no right to gateway \"", gateway_id,
+                            "\": a gateway sees its own home only."));
+}
+
+// A gateway speaks of itself; everyone else whom the role table lets in may name any.
+absl::Status CheckOwnGateway(const rpc::Call& call, absl::string_view gateway_id) {
+  if (call.identity().role != rpc::Role::kGateway || call.identity().id == gateway_id)
+    return absl::OkStatus();
+  return NotYourGateway(call, gateway_id);
+}
+
+Visibility VisibilityOf(const rpc::Call& call) {
+  Visibility visibility;
+  if (call.identity().role == rpc::Role::kManufacturer) visibility.manufacturer = call.identity().id;
+  if (call.identity().role == rpc::Role::kGateway) visibility.gateway_id = call.identity().id;
+  return visibility;
+}
+
+// What a page token belongs to: the list, what selects from it, and whose it is.
+std::string PageScope(const rpc::Call& call, absl::string_view selection) {
+  return absl::StrCat(call.method(), "|", call.identity().ToString(), "|", selection);
+}
+
+template <typename Request>
+Mutation MutationOf(const rpc::Call& call, const Request& request) {
+  return {call.identity().ToString(), call.method(), request.request_id(), RequestBytes(request)};
+}
+
+absl::Status ParseStored(const std::string& bytes, google::protobuf::MessageLite* response) {
+  if (response->ParseFromString(bytes)) return absl::OkStatus();
+  return absl::InternalError("the recorded response of a request cannot be read");
+}
+
+}  // namespace
+
+// A manifest whose own signature is good, and what its reports are checked against.
+struct InventoryApi::Readied {
+  trust::GatewayManifest manifest;
+  std::shared_ptr<const domain::GatewayKeys> keys;
+  std::set<std::string, std::less<>> elsewhere;
+};
+
+InventoryApi::InventoryApi(const Parts& parts)
+    : parts_(parts),
+      accepted_(parts.registry
+                    .AddCounter("countersign_inventory_reports_total",
+                                "Component reports by what became of them.", {"outcome"})
+                    .With({"accepted"})),
+      verify_pool_(parts.verify_threads, kMaxQueuedVerifications) {
+  const metrics::CounterFamily reports = parts_.registry.AddCounter(
+      "countersign_inventory_reports_total", "Component reports by what became of them.", {"outcome"});
+  for (absl::string_view reason : domain::kRefusalReasons) {
+    refused_.emplace(std::string(reason), reports.With({absl::AsciiStrToLower(reason)}));
+  }
+}
+
+std::unique_ptr<rpc::Service> InventoryApi::Bind() {
+  auto service = std::make_unique<rpc::Service>(InventoryRoles());
+  service->Unary("CreateGateway", this, &InventoryApi::CreateGateway);
+  service->Unary("GetGateway", this, &InventoryApi::GetGateway);
+  service->Unary("ListGateways", this, &InventoryApi::ListGateways);
+  service->Unary("CreateDevice", this, &InventoryApi::CreateDevice);
+  service->Unary("GetDevice", this, &InventoryApi::GetDevice);
+  service->Unary("ListDevices", this, &InventoryApi::ListDevices);
+  service->Unary("CreateChallenge", this, &InventoryApi::CreateChallenge);
+  service->AsyncUnary("SubmitManifest", this, &InventoryApi::SubmitManifest);
+  service->Unary("ListComponents", this, &InventoryApi::ListComponents);
+  service->ServerStream("StreamComponents", this, &InventoryApi::StreamComponents);
+  service->ServerStream("WatchComponents", this, &InventoryApi::WatchComponents);
+  return service;
+}
+
+absl::Status InventoryApi::CreateGateway(const rpc::Call& call, const v1::CreateGatewayRequest& request,
+                                         v1::Gateway* response) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  ASSIGN_OR_RETURN(const domain::Gateway gateway, FromProto(request.gateway(), parts_.clock.Now()));
+  RETURN_IF_ERROR(domain::CheckGateway(gateway));
+  ASSIGN_OR_RETURN(
+      const std::string bytes,
+      parts_.store.CreateGateway(MutationOf(call, request), gateway, [](const domain::Gateway& created) {
+        return ToProto(created).SerializeAsString();
+      }));
+  return ParseStored(bytes, response);
+}
+
+absl::Status InventoryApi::GetGateway(const rpc::Call& call, const v1::GetGatewayRequest& request,
+                                      v1::Gateway* response) {
+  ASSIGN_OR_RETURN(const std::string id, domain::ParseGatewayName(request.name()));
+  RETURN_IF_ERROR(CheckOwnGateway(call, id));
+  ASSIGN_OR_RETURN(const domain::Gateway gateway, parts_.store.GetGateway(id));
+  *response = ToProto(gateway);
+  return absl::OkStatus();
+}
+
+absl::Status InventoryApi::ListGateways(const rpc::Call& call, const v1::ListGatewaysRequest& request,
+                                        v1::ListGatewaysResponse* response) {
+  const std::string scope = PageScope(call, "");
+  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
+  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 1));
+  ASSIGN_OR_RETURN(const std::vector<domain::Gateway> gateways,
+                   parts_.store.ListGateways(after.empty() ? "" : after[0], page_size + 1));
+  for (const domain::Gateway& gateway : gateways) {
+    if (response->gateways_size() == page_size) {
+      response->set_next_page_token(db::EncodePageToken(scope, {gateways[page_size - 1].id}));
+      break;
+    }
+    *response->add_gateways() = ToProto(gateway);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InventoryApi::CreateDevice(const rpc::Call& call, const v1::CreateDeviceRequest& request,
+                                        v1::Device* response) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  ASSIGN_OR_RETURN(domain::Device device, FromProto(request.device(), parts_.clock.Now()));
+  if (call.identity().role == rpc::Role::kManufacturer && call.identity().id != device.manufacturer) {
+    return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_DEVICE",
+                 absl::StrCat(call.identity().ToString(), " provisions devices of its own only, not of \"",
+                              device.manufacturer, "\"."));
+  }
+  RETURN_IF_ERROR(domain::CheckDevice(device));
+  if (!device.app_id.empty()) {
+    ASSIGN_OR_RETURN(device.app_id_status,
+                     parts_.app_id_registry.Verify(
+                         device.app_id, std::min(call.deadline(), parts_.clock.Now() + kRegistryTimeout)));
+  }
+  ASSIGN_OR_RETURN(
+      const std::string bytes,
+      parts_.store.CreateDevice(
+          MutationOf(call, request), device,
+          [](const domain::Device& created) { return ToProto(created).SerializeAsString(); },
+          [](const domain::Component& component) { return ToProto(component).SerializeAsString(); }));
+  parts_.tail.Nudge();
+  return ParseStored(bytes, response);
+}
+
+absl::Status InventoryApi::GetDevice(const rpc::Call& call, const v1::GetDeviceRequest& request,
+                                     v1::Device* response) {
+  ASSIGN_OR_RETURN(const domain::DeviceName name, domain::ParseDeviceName(request.name()));
+  RETURN_IF_ERROR(CheckOwnGateway(call, name.gateway_id));
+  ASSIGN_OR_RETURN(const domain::Device device,
+                   parts_.store.GetDevice(name.gateway_id, name.device_id, VisibilityOf(call)));
+  *response = ToProto(device);
+  return absl::OkStatus();
+}
+
+absl::Status InventoryApi::ListDevices(const rpc::Call& call, const v1::ListDevicesRequest& request,
+                                       v1::ListDevicesResponse* response) {
+  ASSIGN_OR_RETURN(const std::string gateway_id, domain::ParseDeviceParent(request.parent()));
+  if (!gateway_id.empty()) RETURN_IF_ERROR(CheckOwnGateway(call, gateway_id));
+  const std::string scope = PageScope(call, request.parent());
+  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
+  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 2));
+  ASSIGN_OR_RETURN(const std::vector<domain::Device> devices,
+                   parts_.store.ListDevices(
+                       gateway_id, VisibilityOf(call),
+                       after.empty() ? std::pair<std::string, std::string>() : std::pair(after[0], after[1]),
+                       page_size + 1));
+  for (const domain::Device& device : devices) {
+    if (response->devices_size() == page_size) {
+      const domain::Device& last = devices[page_size - 1];
+      response->set_next_page_token(db::EncodePageToken(scope, {last.gateway_id, last.id}));
+      break;
+    }
+    *response->add_devices() = ToProto(device);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InventoryApi::CreateChallenge(const rpc::Call& call, const v1::CreateChallengeRequest&,
+                                           v1::CreateChallengeResponse* response) {
+  const std::string nonce = crypto::RandomHex(16);
+  const absl::Time expire_time = parts_.clock.Now() + parts_.challenge_validity;
+  RETURN_IF_ERROR(parts_.store.SetChallenge(call.identity().id, nonce, expire_time));
+  response->set_nonce(nonce);
+  *response->mutable_expire_time() = ToProto(expire_time);
+  return absl::OkStatus();
+}
+
+// On the executor: what may wait for the database.
+absl::StatusOr<InventoryApi::Readied> InventoryApi::ReadyManifest(const rpc::Call& call,
+                                                                  const v1::SubmitManifestRequest& request) {
+  ASSIGN_OR_RETURN(const trust::Envelope envelope, domain::ReadManifest(request.manifest()));
+  Readied readied;
+  ASSIGN_OR_RETURN(readied.keys, parts_.keys.Get(call.identity().id));
+  ASSIGN_OR_RETURN(readied.manifest, domain::CheckManifest(envelope, *readied.keys));
+  std::vector<std::string> unknown = domain::UnknownSerials(readied.manifest, *readied.keys);
+  if (unknown.empty()) return readied;
+  ASSIGN_OR_RETURN(const auto gateways, parts_.store.FindGateways(unknown));
+  bool outdated = false;
+  for (const auto& [serial, gateway_id] : gateways) {
+    if (gateway_id == call.identity().id) {
+      outdated = true;  // provisioned since the keys were read
+    } else {
+      readied.elsewhere.insert(serial);
+    }
+  }
+  if (outdated) {
+    ASSIGN_OR_RETURN(readied.keys, parts_.keys.Reload(call.identity().id));
+  }
+  return readied;
+}
+
+void InventoryApi::SubmitManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request,
+                                  v1::SubmitManifestResponse* response, rpc::Done done) {
+  absl::StatusOr<Readied> readied = ReadyManifest(call, request);
+  if (!readied.ok()) return done(readied.status());
+  auto work = std::make_shared<Readied>(*std::move(readied));
+  const absl::Status queued = verify_pool_.TrySubmit([this, work, response, done] {
+    domain::CheckedManifest checked = domain::CheckReports(
+        std::move(work->manifest), *work->keys,
+        [&](absl::string_view serial) { return work->elsewhere.contains(std::string(serial)); });
+    parts_.writer.Submit(std::move(checked), parts_.clock.Now(),
+                         [this, response, done](absl::StatusOr<std::vector<ReportOutcome>> outcomes) {
+                           if (!outcomes.ok()) return done(outcomes.status());
+                           for (const ReportOutcome& outcome : *outcomes) {
+                             CountOutcome(outcome);
+                             *response->add_results() = ToProto(outcome);
+                           }
+                           done(absl::OkStatus());
+                         });
+  });
+  if (!queued.ok()) done(queued);
+}
+
+void InventoryApi::CountOutcome(const ReportOutcome& outcome) const {
+  if (!outcome.refusal.has_value()) return accepted_.Increment();
+  if (const auto counter = refused_.find(outcome.refusal->reason); counter != refused_.end()) {
+    counter->second.Increment();
+  }
+}
+
+absl::Status InventoryApi::ListComponents(const rpc::Call& call, const v1::ListComponentsRequest& request,
+                                          v1::ListComponentsResponse* response) {
+  ASSIGN_OR_RETURN(const domain::Filter filter, domain::ParseFilter(request.filter()));
+  const std::string scope = PageScope(call, request.filter());
+  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
+  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 2));
+  ASSIGN_OR_RETURN(const std::vector<domain::Component> components,
+                   parts_.store.ListComponents(
+                       filter, VisibilityOf(call),
+                       after.empty() ? ComponentKey() : ComponentKey(after[0], after[1]), page_size + 1));
+  for (const domain::Component& component : components) {
+    if (response->components_size() == page_size) {
+      const domain::Component& last = components[page_size - 1];
+      response->set_next_page_token(db::EncodePageToken(scope, {last.gateway_id, last.ecu_serial}));
+      break;
+    }
+    *response->add_components() = ToProto(component);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>>> InventoryApi::StreamComponents(
+    const rpc::Call& call, const v1::StreamComponentsRequest& request, rpc::Waker) {
+  ASSIGN_OR_RETURN(domain::Filter filter, domain::ParseFilter(request.filter()));
+  return NewComponentPages(parts_.store, std::move(filter), VisibilityOf(call));
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> InventoryApi::WatchComponents(
+    const rpc::Call&, const v1::WatchComponentsRequest& request, rpc::Waker waker) {
+  return NewComponentChanges(parts_.database, parts_.tail, request.resume_token(), std::move(waker));
+}
+
+}  // namespace countersign::inventory

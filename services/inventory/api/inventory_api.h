@@ -1,0 +1,80 @@
+#ifndef COUNTERSIGN_SERVICES_INVENTORY_API_INVENTORY_API_H_
+#define COUNTERSIGN_SERVICES_INVENTORY_API_INVENTORY_API_H_
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/db/database.h"
+#include "common/feed/tail.h"
+#include "common/metrics/metrics.h"
+#include "common/rpc/executor.h"
+#include "common/rpc/handler.h"
+#include "countersign/inventory/v1/inventory.pb.h"
+#include "services/inventory/clients/appid_registry_client.h"
+#include "services/inventory/storage/gateway_keys.h"
+#include "services/inventory/storage/inventory_store.h"
+#include "services/inventory/storage/manifest_writer.h"
+
+namespace countersign::inventory {
+
+// countersign.inventory.v1.InventoryService. What it is given must outlive it, and it must outlive the server
+// that it is bound to.
+class InventoryApi {
+ public:
+  struct Parts {
+    db::Database& database;
+    InventoryStore& store;
+    GatewayKeyCache& keys;
+    ManifestWriter& writer;
+    AppIdRegistryClient& app_id_registry;
+    feed::Tail& tail;
+    metrics::Registry& registry;
+    const Clock& clock;
+    absl::Duration challenge_validity;
+    int verify_threads;
+  };
+
+  explicit InventoryApi(const Parts& parts);
+
+  std::unique_ptr<rpc::Service> Bind();
+
+ private:
+  absl::Status CreateGateway(const rpc::Call& call, const v1::CreateGatewayRequest& request,
+                             v1::Gateway* response);
+  absl::Status GetGateway(const rpc::Call& call, const v1::GetGatewayRequest& request, v1::Gateway* response);
+  absl::Status ListGateways(const rpc::Call& call, const v1::ListGatewaysRequest& request,
+                            v1::ListGatewaysResponse* response);
+  absl::Status CreateDevice(const rpc::Call& call, const v1::CreateDeviceRequest& request,
+                            v1::Device* response);
+  absl::Status GetDevice(const rpc::Call& call, const v1::GetDeviceRequest& request, v1::Device* response);
+  absl::Status ListDevices(const rpc::Call& call, const v1::ListDevicesRequest& request,
+                           v1::ListDevicesResponse* response);
+  absl::Status CreateChallenge(const rpc::Call& call, const v1::CreateChallengeRequest& request,
+                               v1::CreateChallengeResponse* response);
+  void SubmitManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request,
+                      v1::SubmitManifestResponse* response, rpc::Done done);
+  absl::Status ListComponents(const rpc::Call& call, const v1::ListComponentsRequest& request,
+                              v1::ListComponentsResponse* response);
+  absl::StatusOr<std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>>> StreamComponents(
+      const rpc::Call& call, const v1::StreamComponentsRequest& request, rpc::Waker waker);
+  absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> WatchComponents(
+      const rpc::Call& call, const v1::WatchComponentsRequest& request, rpc::Waker waker);
+
+  struct Readied;
+  absl::StatusOr<Readied> ReadyManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request);
+  void CountOutcome(const ReportOutcome& outcome) const;
+
+  Parts parts_;
+  metrics::Counter accepted_;
+  std::map<std::string, metrics::Counter> refused_;  // by reason
+  rpc::Executor verify_pool_;                        // last: its tasks use the others
+};
+
+}  // namespace countersign::inventory
+
+#endif  // COUNTERSIGN_SERVICES_INVENTORY_API_INVENTORY_API_H_

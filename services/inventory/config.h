@@ -1,0 +1,36 @@
+#ifndef COUNTERSIGN_SERVICES_INVENTORY_CONFIG_H_
+#define COUNTERSIGN_SERVICES_INVENTORY_CONFIG_H_
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/rpc/server.h"
+
+namespace CLI {
+class App;
+}
+
+namespace countersign::inventory {
+
+struct Config {
+  rpc::ServerOptions server;
+  std::string database;                // PostgreSQL connection string
+  int database_connections = 8;        // at most
+  std::string appid_registry_address;  // host:port
+  // How long a gateway may take from its challenge to the manifest that answers it.
+  int challenge_seconds = 600;
+  // How long changes are kept for watchers that were away, and refused reports as evidence.
+  int change_retention_hours = 7 * 24;
+  int refused_report_retention_hours = 90 * 24;
+  // Components, of all gateways together, whose parsed keys are kept in memory (about 3 KB each).
+  int cached_keys = 20000;
+  const Clock* clock = &SystemClock();
+};
+
+// Adds the flags that set `config`, which must outlive the parsing.
+void AddFlags(CLI::App& app, Config& config);
+
+}  // namespace countersign::inventory
+
+#endif  // COUNTERSIGN_SERVICES_INVENTORY_CONFIG_H_
