@@ -112,8 +112,8 @@ absl::StatusOr<std::string> SignAnswer(const Presented& presented, const Profile
       {"status", std::string(StatusName(assessment.status))},
       {"profile_sha256", profile == nullptr ? "" : ProfileDigest(*profile)},
       {"findings", std::move(findings)},
-      {"answer_time", trust::FormatTime(answer_time)},
-      {"expires", trust::FormatTime(expire_time)},
+      {"answer_time", trust::FormatUtc(answer_time)},
+      {"expires", trust::FormatUtc(expire_time)},
   });
   RETURN_IF_ERROR(envelope.Sign(signer));
   return envelope.Serialise();

@@ -62,8 +62,8 @@ TEST(AppIdTest, WhatIsNoAppIdIsRefused) {
                                   std::string("Ra01.com.a%20b"),
                                   "Ra01." + std::string(64, 'a') + ".app",
                                   "N" + std::string(256, 'a'),
-                                  " Ra01.com.app",
-                                  "Ra01.com.app\n"}) {
+                                  std::string(" Ra01.com.app"),
+                                  std::string("Ra01.com.app\n")}) {
     EXPECT_THAT(ParseAppId(text), StatusIs(absl::StatusCode::kInvalidArgument, "APP_ID_MALFORMED")) << text;
   }
   EXPECT_THAT(ParseAppId("N" + std::string(255, 'a')), IsOk());
