@@ -60,7 +60,8 @@ grpc_slice NewResponse(size_t size, char** data) {
   using google::protobuf::io::CodedOutputStream;
   constexpr uint8_t kDataTag = v1::DownloadImageResponse::kDataFieldNumber << 3 | 2;
   const size_t header = 1 + CodedOutputStream::VarintSize32(size);
-  grpc_slice slice = grpc_slice_malloc(header + size);
+  // Not grpc_slice_malloc: a small slice holds its bytes in itself, and they move with it.
+  grpc_slice slice = grpc_slice_malloc_large(header + size);
   uint8_t* start = GRPC_SLICE_START_PTR(slice);
   *start = kDataTag;
   *data = reinterpret_cast<char*>(CodedOutputStream::WriteVarint32ToArray(size, start + 1));
