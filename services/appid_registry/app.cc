@@ -1,0 +1,106 @@
+#include "services/appid_registry/app.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "common/clock/clock.h"
+#include "common/crypto/signer.h"
+#include "common/db/database.h"
+#include "common/db/migrations.h"
+#include "common/db/request_ids_migrations.h"
+#include "common/log/log.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "services/appid_registry/api/appid_registry_api.h"
+#include "services/appid_registry/storage/profile_migrations.h"
+#include "services/appid_registry/storage/profile_store.h"
+#include "services/appid_registry/workers/housekeeping.h"
+
+namespace countersign::appid_registry {
+namespace {
+
+constexpr absl::Duration kDatabasePatience = absl::Minutes(1);
+constexpr absl::Duration kDatabaseRetry = absl::Milliseconds(250);
+
+// Nothing says that the database is started before its services.
+absl::Status MigratePatiently(db::Database& database) {
+  const absl::Time give_up = SystemClock().Now() + kDatabasePatience;
+  while (true) {
+    const absl::Status status = db::Migrate(database, {db::RequestIdsMigrations(), ProfileMigrations()});
+    if (!absl::IsUnavailable(status) || SystemClock().Now() >= give_up) return status;
+    log::Warn("the database does not answer yet", {{"status", status}});
+    absl::SleepFor(kDatabaseRetry);
+  }
+}
+
+db::Options DatabaseOptions(const Config& config) {
+  db::Options options;
+  options.conninfo = config.database;
+  options.max_connections = config.database_connections;
+  return options;
+}
+
+metrics::Registry& RegistryOf(const Config& config) {
+  return config.server.registry == nullptr ? metrics::Registry::Default() : *config.server.registry;
+}
+
+}  // namespace
+
+// In the order of construction; the server goes first and has no call left when the others go.
+struct App::Parts {
+  Parts(const Config& config, crypto::PemSigner answer_key)
+      : signer(std::move(answer_key)),
+        database(DatabaseOptions(config)),
+        store(database),
+        api({.store = store,
+             .signer = signer,
+             .registry = RegistryOf(config),
+             .clock = *config.clock,
+             .answer_validity = absl::Hours(config.answer_validity_hours),
+             .lookup_threads = config.database_connections}),
+        housekeeping(database, {.clock = config.clock}),
+        server(config.server) {
+    server.AddService(api.Bind());
+    server.AddReadinessCheck("database", [this] { return database.Ping(); });
+  }
+
+  crypto::PemSigner signer;
+  db::Database database;
+  ProfileStore store;
+  AppIdRegistryApi api;
+  Housekeeping housekeeping;
+  rpc::Server server;
+};
+
+absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
+  absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(config.answer_key);
+  if (!signer.ok()) return Annotate(signer.status(), "--answer-key");
+  {
+    db::Database database(DatabaseOptions(config));
+    RETURN_IF_ERROR(MigratePatiently(database));
+  }
+  return std::make_unique<Parts>(config, *std::move(signer));
+}
+
+App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+App::~App() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Parts> parts, Make(config));
+  RETURN_IF_ERROR(parts->server.Start());
+  return std::unique_ptr<App>(new App(std::move(parts)));
+}
+
+absl::Status App::RunUntilSignal(const Config& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Parts> parts, Make(config));
+  return parts->server.RunUntilSignal();
+}
+
+int App::grpc_port() const { return parts_->server.grpc_port(); }
+
+int App::http_port() const { return parts_->server.http_port(); }
+
+void App::Stop() { parts_->server.Drain(); }
+
+}  // namespace countersign::appid_registry
