@@ -82,6 +82,14 @@ Gauge GaugeFamily::With(const std::vector<std::string>& label_values) const {
                                          }));
 }
 
+void GaugeFamily::Remove(const std::vector<std::string>& label_values) const {
+  absl::MutexLock lock(&family_->mutex);
+  const auto found = family_->series.find(label_values);
+  if (found == family_->series.end()) return;
+  family_->gauges->Remove(static_cast<prometheus::Gauge*>(found->second));
+  family_->series.erase(found);
+}
+
 Histogram HistogramFamily::With(const std::vector<std::string>& label_values) const {
   return Histogram(Series<prometheus::Histogram>(
       *family_, label_values, [this](const prometheus::Labels& labels) -> prometheus::Histogram& {

@@ -80,6 +80,9 @@ class CounterFamily {
 class GaugeFamily {
  public:
   Gauge With(const std::vector<std::string>& label_values = {}) const;
+  // Takes the series away, for values that do not come back (a rollout that is long over). Handles of it must
+  // not be used any more.
+  void Remove(const std::vector<std::string>& label_values) const;
 
  private:
   friend class Registry;

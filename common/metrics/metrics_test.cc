@@ -41,6 +41,17 @@ TEST(MetricsTest, WhatIsOverTheBoundIsCountedInOneSeries) {
   EXPECT_THAT(registry.Serialize(), Not(HasSubstr(absl::StrCat("value", kMaxSeries))));
 }
 
+TEST(MetricsTest, ARemovedGaugeIsGoneAndMayComeBack) {
+  Registry registry;
+  const GaugeFamily family = registry.AddGauge("assignments", "Assignments.", {"rollout"});
+  family.With({"r1"}).Set(3);
+  family.Remove({"r1"});
+  family.Remove({"r2"});
+  EXPECT_THAT(registry.Serialize(), Not(HasSubstr("r1")));
+  family.With({"r1"}).Set(4);
+  EXPECT_THAT(registry.Serialize(), HasSubstr("assignments{rollout=\"r1\"} 4"));
+}
+
 TEST(MetricsTest, RefreshesRunBeforeEachSerialization) {
   Registry registry;
   const Gauge gauge = registry.AddGauge("g", "G.").With();
