@@ -117,6 +117,22 @@ void Count(Rollout& rollout, AssignmentState before, AssignmentState after) {
   if (after == S::kFailed || after == S::kRolledBack) ++rollout.failures_since_go;
 }
 
+std::optional<absl::Time> DueTime(const Assignment& assignment, const Rollout& rollout, absl::Time now) {
+  switch (assignment.state) {
+    case S::kPlanned:
+    case S::kConsented:
+      return now;
+    case S::kDeferred:
+      return assignment.consent_until.value_or(now);
+    case S::kAwaitingConsent:
+      return std::nullopt;
+    default:
+      break;
+  }
+  if (!IsActive(assignment.state)) return std::nullopt;
+  return assignment.admit_time.value_or(now) + rollout.spec.assignment_timeout;
+}
+
 bool Proves(const Component& component, const Assignment& assignment, absl::string_view sha256) {
   return component.proved && !component.modified && component.gateway == assignment.gateway &&
          component.ecu_serial == assignment.ecu_serial &&

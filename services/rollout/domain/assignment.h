@@ -106,11 +106,13 @@ std::optional<AssignmentState> Next(AssignmentState state, AssignmentEvent event
 // stored.
 enum class FailureReason {
   kNone = 0,
+  kSignatureInvalid = 9,
+  kTargetMismatch = 10,
   kUserRejected = 11,
   kTimeout = 12,
   kConflict = 14,
+  kRollbackAttempt = 16,
   kNotApproved = 17,
-  kLast = 18,
 };
 
 struct Assignment {
@@ -133,7 +135,12 @@ struct Assignment {
   bool proxied = false;
   std::optional<absl::Time> admit_time;
   absl::Time update_time;
+  std::optional<absl::Time> due_time;  // when a worker has to look at it
 };
+
+// When a worker has to look at `assignment` after it went to its present state: at once to ask for consent or
+// to let it in, when its deferral or its time is over, and never while only news from outside moves it.
+std::optional<absl::Time> DueTime(const Assignment& assignment, const Rollout& rollout, absl::Time now);
 
 // Moves `counts` and the failure budget as an assignment goes from `before` to `after`.
 void Count(Rollout& rollout, AssignmentState before, AssignmentState after);

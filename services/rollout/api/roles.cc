@@ -1,0 +1,30 @@
+#include "services/rollout/api/roles.h"
+
+namespace countersign::rollout {
+
+using rpc::Role;
+
+const rpc::RoleTable& RolloutRoles() {
+  static const auto& table = *new rpc::RoleTable(
+      "countersign.rollout.v1.RolloutService",
+      {
+          {"PublishDirectorRoot", {Role::kOperator}},
+          {"CreateRollout", {Role::kOperator}},
+          {"GetRollout", {Role::kOperator, Role::kAuthority, Role::kService}},
+          {"ListRollouts", {Role::kOperator, Role::kAuthority, Role::kService}},
+          {"StartRollout", {Role::kOperator}},
+          {"PauseRollout", {Role::kOperator}},
+          {"ResumeRollout", {Role::kOperator}},
+          {"AbortRollout", {Role::kOperator}},
+          // A gateway sees its own.
+          {"ListAssignments", {Role::kOperator, Role::kAuthority, Role::kGateway, Role::kService}},
+          // Each for the gateway that the caller's certificate names (FOTA-B).
+          {"CheckIn", {Role::kGateway}},
+          {"GetDirectorMetadata", {Role::kGateway}},
+          {"StreamHints", {Role::kGateway}},
+          {"ReportProgress", {Role::kGateway}},
+      });
+  return table;
+}
+
+}  // namespace countersign::rollout

@@ -1,0 +1,74 @@
+#include "services/rollout/clients/package_store_client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status_grpc.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "common/trust/reasons.h"
+#include "countersign/package_store/v1/package_store.grpc.pb.h"
+
+namespace countersign::rollout {
+namespace {
+
+using package_store::v1::PackageStoreService;
+
+constexpr absl::Duration kFetchTimeout = absl::Seconds(10);
+constexpr int kMaxMessage = 8 << 20;  // the largest metadata file that a client reads, and its frame
+
+}  // namespace
+
+struct PackageStoreClient::State {
+  std::unique_ptr<PackageStoreService::Stub> stub;
+};
+
+PackageStoreClient::PackageStoreClient(const rpc::Dialer& dialer, absl::string_view address)
+    : state_(new State{PackageStoreService::NewStub(dialer.Dial(
+          address, {rpc::Role::kService, "package-store"}, {.max_message_bytes = kMaxMessage}))}) {}
+
+PackageStoreClient::~PackageStoreClient() = default;
+
+absl::StatusOr<Package> PackageStoreClient::GetApproved(const Release& release, absl::Time deadline) {
+  package_store::v1::GetPackageRequest request;
+  request.set_target_path(release.image.target_path);
+  package_store::v1::Package response;
+  rpc::CallContext context(deadline);
+  const absl::Status status = rpc::FromGrpc(state_->stub->GetPackage(context.get(), request, &response));
+  if (absl::IsNotFound(status) || absl::IsInvalidArgument(status)) {
+    return NotApproved(release, "nobody has published its image with both signatures");
+  }
+  if (!status.ok()) {
+    return Error(absl::StatusCode::kUnavailable, "PACKAGE_STORE_UNAVAILABLE",
+                 absl::StrCat("The package store could not be asked about ", release.image.target_path,
+                              "; try again. It answered: ", status.message()));
+  }
+  Package package;
+  package.manufacturer = response.manufacturer();
+  package.image = {response.target_path(), response.length_bytes(), response.sha256()};
+  package.hardware_ids.assign(response.hardware_ids().begin(), response.hardware_ids().end());
+  package.release_counter = response.release_counter();
+  package.manufacturer_key_ids.assign(response.manufacturer_key_ids().begin(),
+                                      response.manufacturer_key_ids().end());
+  package.approved_by = response.approved_by();
+  RETURN_IF_ERROR(CheckApproved(release, package));
+  return package;
+}
+
+absl::StatusOr<std::string> PackageStoreClient::Fetch(absl::string_view filename, int64_t max_length) {
+  package_store::v1::GetMetadataRequest request;
+  request.set_file_name(std::string(filename));
+  package_store::v1::MetadataFile response;
+  rpc::CallContext context(kFetchTimeout);
+  RETURN_IF_ERROR(rpc::FromGrpc(state_->stub->GetMetadata(context.get(), request, &response)));
+  if (static_cast<int64_t>(response.content().size()) > max_length) {
+    return Error(absl::StatusCode::kResourceExhausted, trust::kLengthExceeded,
+                 absl::StrCat(filename, " has more than ", max_length, " bytes."));
+  }
+  return std::move(*response.mutable_content());
+}
+
+}  // namespace countersign::rollout

@@ -1,0 +1,75 @@
+#include "services/rollout/workers/followers.h"
+
+#include <utility>
+#include <vector>
+
+#include "common/log/log.h"
+#include "common/status/macros.h"
+
+namespace countersign::rollout {
+namespace {
+
+std::function<void(const feed::Follower::Observation&)> Observer(const std::string& source,
+                                                                 metrics::Registry& registry,
+                                                                 std::function<void()> on_change) {
+  const metrics::Gauge lag =
+      registry
+          .AddGauge("countersign_rollout_feed_lag_seconds",
+                    "Age of the last event that was taken from another service's feed.", {"source"})
+          .With({source});
+  const metrics::Counter events =
+      registry.AddCounter("countersign_rollout_feed_events_total", "Events taken from feeds.", {"source"})
+          .With({source});
+  return [lag, events, on_change = std::move(on_change)](const feed::Follower::Observation& observation) {
+    if (observation.applied == 0) return;
+    events.Increment(observation.applied);
+    if (observation.lag.has_value()) lag.Set(absl::ToDoubleSeconds(*observation.lag));
+    on_change();
+  };
+}
+
+}  // namespace
+
+feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& consent, ConsentAsker& asker,
+                                         metrics::Registry& registry, std::function<void()> on_change) {
+  feed::Follower::Options options;
+  options.source = "consent";
+  options.watch = [&consent](const std::string& token, const feed::Follower::Sink& sink,
+                             std::stop_token stop) { return consent.Watch(token, sink, stop); };
+  options.apply = [&store, &consent](db::Transaction& tx, const feed::Event& event) -> absl::Status {
+    const absl::StatusOr<ConsentDecision> decision = consent.DecisionOf(event);
+    if (!decision.ok()) {
+      // It would stop every decision after it; what it may have granted stays without consent.
+      log::Error("consent decision refused", {{"assignment", event.key}, {"status", decision.status()}});
+      return absl::OkStatus();
+    }
+    return store.Decide(tx, *decision);
+  };
+  options.resync = [&asker](std::stop_token stop) -> absl::StatusOr<std::string> {
+    RETURN_IF_ERROR(asker.AskAgain(stop));
+    return std::string();
+  };
+  options.observer = Observer("consent", registry, std::move(on_change));
+  return options;
+}
+
+feed::Follower::Options ComponentFollower(RolloutStore& store, InventoryClient& inventory,
+                                          metrics::Registry& registry, std::function<void()> on_change) {
+  feed::Follower::Options options;
+  options.source = "inventory";
+  options.watch = [&inventory](const std::string& token, const feed::Follower::Sink& sink,
+                               std::stop_token stop) { return inventory.Watch(token, sink, stop); };
+  options.apply = [&store](db::Transaction& tx, const feed::Event& event) -> absl::Status {
+    ASSIGN_OR_RETURN(const Component component, InventoryClient::ComponentOf(event));
+    return store.TakeComponent(tx, component);
+  };
+  options.resync = [&store, &inventory](std::stop_token stop) -> absl::StatusOr<std::string> {
+    RETURN_IF_ERROR(inventory.StreamComponents(
+        "", [&store](std::vector<Component> components) { return store.TakeComponents(components); }, stop));
+    return std::string();
+  };
+  options.observer = Observer("inventory", registry, std::move(on_change));
+  return options;
+}
+
+}  // namespace countersign::rollout
