@@ -1,0 +1,251 @@
+// The real program, killed at any moment: nothing that it has answered is lost, and nothing is done twice.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/clock/clock.h"
+#include "common/crypto/digest.h"
+#include "common/crypto/random.h"
+#include "common/db/testing/test_cluster.h"
+#include "common/file/file.h"
+#include "common/rpc/channel.h"
+#include "common/testing/status_matchers.h"
+#include "common/trust/client.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "services/package_store/testing/publisher.h"
+
+namespace countersign::package_store {
+namespace {
+
+using rpc::Identity;
+using rpc::Role;
+using testing::ImageSpec;
+using testing::Publisher;
+using testing::StoreFetcher;
+namespace v1 = ::countersign::package_store::v1;
+
+const Identity kAcme{Role::kManufacturer, "acme"};
+const Identity kAuthority{Role::kAuthority, "ma"};
+const Identity kOperator{Role::kOperator, "op"};
+const Identity kGateway{Role::kGateway, "gw-1"};
+
+constexpr char kProgram[] = "services/package_store/package_store";
+
+// The program as its own process on one database and folder, whatever becomes of it.
+class Program {
+ public:
+  Program(rpc::testing::TestPki* pki, const Publisher& publisher) : pki_(pki) {
+    folder_ = absl::StrCat(getenv("TEST_TMPDIR"), "/crash-XXXXXX");
+    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+    EXPECT_OK(WriteFileAtomically(folder_ + "/snapshot.pem", publisher.snapshot_key.ToPem(), 0600));
+    EXPECT_OK(WriteFileAtomically(folder_ + "/timestamp.pem", publisher.timestamp_key.ToPem(), 0600));
+    database_ = db::TestCluster::Shared().CreateDatabase();
+  }
+  ~Program() { Kill(); }
+
+  // Returns when it serves.
+  void Start() {
+    const rpc::TlsOptions tls = pki_->TlsFor({Role::kService, "package-store"});
+    const std::string port_file = folder_ + "/ports";
+    unlink(port_file.c_str());
+    std::vector<std::string> arguments = {kProgram,
+                                          "--listen=127.0.0.1:0",
+                                          "--http-listen=127.0.0.1:0",
+                                          "--port-file=" + port_file,
+                                          "--database=" + database_,
+                                          "--blob-dir=" + folder_ + "/blobs",
+                                          "--snapshot-key=" + folder_ + "/snapshot.pem",
+                                          "--timestamp-key=" + folder_ + "/timestamp.pem",
+                                          "--tls-cert=" + tls.certificate_file,
+                                          "--tls-key=" + tls.key_file,
+                                          "--tls-ca=" + tls.ca_file,
+                                          "--trust-domain=" + tls.trust_domain};
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    ASSERT_EQ(posix_spawn(&pid_, kProgram, nullptr, nullptr, argv.data(), environ), 0);
+    absl::StatusOr<std::string> ports = ReadFile(port_file);
+    while (!ports.ok()) {
+      ASSERT_EQ(waitpid(pid_, nullptr, WNOHANG), 0) << "the program ended";
+      std::this_thread::yield();
+      ports = ReadFile(port_file);
+    }
+    const std::vector<std::string> fields = absl::StrSplit(*ports, ' ');
+    address_ = absl::StrCat("127.0.0.1:", fields[0]);
+  }
+  void Kill() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  // SIGTERM; the exit status.
+  int Stop() {
+    int status = -1;
+    kill(pid_, SIGTERM);
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  std::unique_ptr<v1::PackageStoreService::Stub> As(const Identity& identity) const {
+    return v1::PackageStoreService::NewStub(
+        rpc::Dialer(pki_->TlsFor(identity))
+            .Dial(address_, {Role::kService, "package-store"}, {.max_attempts = 1}));
+  }
+
+ private:
+  rpc::testing::TestPki* const pki_;
+  std::string folder_;
+  std::string database_;
+  std::string address_;
+  pid_t pid_ = -1;
+};
+
+class CrashTest : public ::testing::Test {
+ protected:
+  CrashTest() : publisher_(SystemClock().Now()), program_(&pki_, publisher_) {}
+
+  void SetUp() override {
+    program_.Start();
+    const auto stub = program_.As(kOperator);
+    v1::MetadataFile file;
+    v1::PublishRootRequest root;
+    root.set_metadata(publisher_.Root());
+    rpc::CallContext root_call(absl::Seconds(30));
+    ASSERT_OK(rpc::FromGrpc(stub->PublishRoot(root_call.get(), root, &file)));
+    v1::PublishTargetsRequest targets;
+    targets.set_metadata(publisher_.TopTargets(1, {"acme"}));
+    rpc::CallContext targets_call(absl::Seconds(30));
+    ASSERT_OK(rpc::FromGrpc(stub->PublishTargets(targets_call.get(), targets, &file)));
+  }
+
+  v1::Upload CreateUpload(const std::string& content) {
+    v1::CreateUploadRequest request;
+    request.set_parent("manufacturers/acme");
+    request.mutable_upload()->set_length_bytes(content.size());
+    request.mutable_upload()->set_sha256(crypto::Sha256Hex(content));
+    v1::Upload upload;
+    rpc::CallContext context(absl::Seconds(30));
+    EXPECT_OK(rpc::FromGrpc(program_.As(kAcme)->CreateUpload(context.get(), request, &upload)));
+    return upload;
+  }
+  // Sends from the committed length on until the end or a cut.
+  absl::Status Send(v1::PackageStoreService::Stub& stub, const v1::Upload& upload,
+                    const std::string& content) {
+    rpc::CallContext context(absl::Seconds(30));
+    v1::Upload result;
+    const auto writer = stub.WriteUpload(context.get(), &result);
+    v1::WriteUploadRequest chunk;
+    chunk.set_name(upload.name());
+    for (size_t offset = upload.committed_bytes(); offset < content.size(); offset += chunk.data().size()) {
+      chunk.set_offset(offset);
+      chunk.set_data(content.substr(offset, 64 << 10));
+      if (!writer->Write(chunk)) break;
+    }
+    writer->WritesDone();
+    return rpc::FromGrpc(writer->Finish());
+  }
+
+  rpc::testing::TestPki pki_;
+  Publisher publisher_;
+  Program program_;
+};
+
+TEST_F(CrashTest, AnUploadGoesOnAfterEachKill) {
+  const std::string content = crypto::RandomBytes(24 << 20);
+  v1::Upload upload = CreateUpload(content);
+  for (int kills = 0; kills < 3 && upload.state() != v1::Upload::STATE_COMPLETE; ++kills) {
+    const auto stub = program_.As(kAcme);
+    const auto observer = program_.As(kAcme);
+    std::thread sender([&] { Send(*stub, upload, content).IgnoreError(); });
+    // Killed as soon as something more has come.
+    v1::GetUploadRequest request;
+    request.set_name(upload.name());
+    v1::Upload seen = upload;
+    while (seen.state() != v1::Upload::STATE_COMPLETE && seen.committed_bytes() <= upload.committed_bytes()) {
+      rpc::CallContext context(absl::Seconds(30));
+      ASSERT_OK(rpc::FromGrpc(observer->GetUpload(context.get(), request, &seen)));
+    }
+    program_.Kill();
+    sender.join();
+    program_.Start();
+    upload = CreateUpload(content);
+    EXPECT_GE(upload.committed_bytes(), seen.committed_bytes());
+  }
+  if (upload.state() != v1::Upload::STATE_COMPLETE) {
+    ASSERT_OK(Send(*program_.As(kAcme), upload, content));
+  }
+  EXPECT_EQ(CreateUpload(content).state(), v1::Upload::STATE_COMPLETE);
+}
+
+// SC-MA: an approval is all there or not at all, and repeating the request does it once.
+TEST_F(CrashTest, AnApprovalThatIsKilledIsAllThereOrNotAtAllAndRepeatsAsOne) {
+  std::vector<ImageSpec> images;
+  constexpr int kRounds = 5;
+  for (int round = 1; round <= kRounds; ++round) {
+    const std::string content = absl::StrCat("firmware ", round);
+    images.push_back({.path = absl::StrCat("acme/lamp/lamp-", round, ".bin"),
+                      .content = content,
+                      .release_counter = round});
+    ASSERT_OK(Send(*program_.As(kAcme), CreateUpload(content), content));
+    v1::CreateProposalRequest propose;
+    propose.set_parent("manufacturers/acme");
+    propose.set_metadata(publisher_.Sign("acme", publisher_.Role(round, images)));
+    propose.set_request_id(crypto::Uuid());
+    v1::Proposal proposal;
+    rpc::CallContext context(absl::Seconds(30));
+    ASSERT_OK(rpc::FromGrpc(program_.As(kAcme)->CreateProposal(context.get(), propose, &proposal)));
+
+    const v1::ApproveProposalRequest approve = publisher_.Approve(proposal);
+    const auto stub = program_.As(kAuthority);
+    std::thread approver([&] {
+      rpc::CallContext call(absl::Seconds(30));
+      v1::Proposal approved;
+      stub->ApproveProposal(call.get(), approve, &approved);
+    });
+    // At some moment of the connection, the transaction, or the answer.
+    absl::SleepFor(absl::Microseconds(static_cast<unsigned char>(crypto::RandomBytes(1)[0]) * 100));
+    program_.Kill();
+    approver.join();
+    program_.Start();
+
+    const auto find = [&]() -> absl::Status {
+      trust::MemoryStore trusted;
+      const auto gateway = program_.As(kGateway);
+      StoreFetcher fetcher(gateway.get());
+      trust::RepositoryClient client(&fetcher, &trusted, publisher_.Root());
+      const absl::Time now = SystemClock().Now();
+      absl::Status refreshed = client.Refresh(now);
+      EXPECT_OK(refreshed);
+      if (!refreshed.ok()) return refreshed;
+      const absl::Status found = client.FindTarget(images.back().path, now).status();
+      EXPECT_EQ(client.snapshot().version, 1 + (found.ok() ? round : round - 1));
+      return found;
+    };
+    find().IgnoreError();  // whole, whether it is published or not
+    v1::Proposal approved;
+    rpc::CallContext again(absl::Seconds(30));
+    ASSERT_OK(rpc::FromGrpc(program_.As(kAuthority)->ApproveProposal(again.get(), approve, &approved)));
+    EXPECT_EQ(approved.state(), v1::Proposal::STATE_APPROVED);
+    EXPECT_OK(find());
+  }
+  EXPECT_EQ(program_.Stop(), 0);
+}
+
+}  // namespace
+}  // namespace countersign::package_store
