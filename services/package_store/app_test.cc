@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/clock/clock.h"
@@ -15,6 +16,7 @@
 #include "common/crypto/hex.h"
 #include "common/crypto/random.h"
 #include "common/rpc/channel.h"
+#include "common/testing/fake_clock.h"
 #include "common/testing/status_matchers.h"
 #include "common/trust/client.h"
 #include "common/trust/dsse.h"
@@ -548,6 +550,41 @@ TEST_F(AppTest, DownloadsGiveTheBytesThatAreAskedFor) {
   EXPECT_THAT(store_.Download(kGateway, "../../etc/passwd"),
               StatusIs(absl::StatusCode::kInvalidArgument, "NAME_INVALID"));
   EXPECT_THAT(store_.Download({Role::kCse, "cse"}, sha256), StatusIs(absl::StatusCode::kPermissionDenied));
+}
+
+class WorkerTest : public AppTest {
+ protected:
+  WorkerTest() : clock_(SystemClock().Now()) {}
+  void TearDown() override { store_.app().Stop(); }  // while there is a clock
+  void Configure(Config& config) override {
+    config.clock = &clock_;
+    config.renewal_interval = absl::Milliseconds(5);
+    config.cleanup_interval = absl::Milliseconds(5);
+  }
+  // Waits until the metrics have `line`.
+  std::string MetricsWith(const std::string& line) {
+    std::string metrics = store_.HttpGet("/metrics");
+    while (!absl::StrContains(metrics, line)) metrics = store_.HttpGet("/metrics");
+    return metrics;
+  }
+  FakeClock clock_;
+};
+
+TEST_F(WorkerTest, MetadataIsKeptFreshAndItsExpiryIsShown) {
+  publisher_.PublishImages(store_, "acme", {Image()});
+  std::string metrics = MetricsWith("countersign_package_store_proposals{state=\"approved\"} 1");
+  for (const std::string role : {"root", "targets", "snapshot", "timestamp", "delegated"}) {
+    EXPECT_THAT(metrics, ::testing::HasSubstr(absl::StrCat(
+                             "countersign_package_store_metadata_expiry_seconds{role=\"", role, "\"}")));
+  }
+  EXPECT_THAT(
+      metrics,
+      ::testing::Not(::testing::HasSubstr("countersign_package_store_renewals_total{role=\"timestamp\"}")));
+  clock_.Advance(absl::Hours(13));
+  MetricsWith("countersign_package_store_renewals_total{role=\"timestamp\"} 1");
+  clock_.Advance(absl::Hours(24 * 4));
+  MetricsWith("countersign_package_store_renewals_total{role=\"snapshot\"} 1");
+  EXPECT_EQ(SnapshotVersion(), 3);
 }
 
 class UploadTest : public AppTest {

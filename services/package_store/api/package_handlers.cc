@@ -17,6 +17,8 @@ namespace {
 
 constexpr int kPageSize = 100;
 constexpr int kMaxPageSize = 1000;
+// A page ends early rather than grow beyond what a client takes.
+constexpr size_t kMaxPageBytes = 2 << 20;
 constexpr int kEventsPerRead = 200;
 
 // One Watch stream: what the outbox has after the token, then what comes.
@@ -85,13 +87,17 @@ absl::Status PackageStoreApi::ListPackages(const rpc::Call& call, const v1::List
   const std::string scope = absl::StrCat("ListPackages ", manufacturer.value_or("-"));
   ASSIGN_OR_RETURN(const std::vector<std::string> keys, db::DecodePageToken(scope, request.page_token(), 1));
 
-  ASSIGN_OR_RETURN(std::vector<Package> packages,
+  ASSIGN_OR_RETURN(const std::vector<Package> packages,
                    parts_.packages.List(manufacturer, keys.empty() ? "" : keys[0], page_size + 1));
-  if (packages.size() > static_cast<size_t>(page_size)) {
-    packages.resize(page_size);
-    response->set_next_page_token(db::EncodePageToken(scope, {packages.back().target.target_path}));
+  size_t bytes = 0;
+  for (size_t i = 0; i < packages.size(); ++i) {
+    if (i == static_cast<size_t>(page_size) || bytes > kMaxPageBytes) {
+      response->set_next_page_token(db::EncodePageToken(scope, {packages[i - 1].target.target_path}));
+      break;
+    }
+    *response->add_packages() = ToProto(packages[i]);
+    bytes += response->packages(i).ByteSizeLong();
   }
-  for (const Package& package : packages) *response->add_packages() = ToProto(package);
   return absl::OkStatus();
 }
 

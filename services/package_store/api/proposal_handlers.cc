@@ -16,6 +16,8 @@ namespace {
 
 constexpr int kPageSize = 50;
 constexpr int kMaxPageSize = 100;
+// A page ends early rather than grow beyond what a client takes: a proposal has up to some 2 MiB.
+constexpr size_t kMaxPageBytes = 1 << 20;
 constexpr size_t kMaxReasonLength = 2000;
 constexpr int kMaxStatements = 10'000;
 
@@ -66,13 +68,15 @@ absl::Status PackageStoreApi::ListProposals(const rpc::Call& call, const v1::Lis
     return absl::InternalError("page token without a number");
 
   std::vector<int64_t> numbers;
-  ASSIGN_OR_RETURN(std::vector<Proposal> proposals,
+  ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
                    parts_.proposals.List(filter, after, page_size + 1, &numbers));
-  if (proposals.size() > static_cast<size_t>(page_size)) {
-    proposals.resize(page_size);
-    response->set_next_page_token(db::EncodePageToken(scope, {absl::StrCat(numbers[page_size - 1])}));
+  for (size_t i = 0; i < proposals.size(); ++i) {
+    if (i == static_cast<size_t>(page_size) || response->ByteSizeLong() > kMaxPageBytes) {
+      response->set_next_page_token(db::EncodePageToken(scope, {absl::StrCat(numbers[i - 1])}));
+      break;
+    }
+    *response->add_proposals() = ToProto(proposals[i]);
   }
-  for (const Proposal& proposal : proposals) *response->add_proposals() = ToProto(proposal);
   return absl::OkStatus();
 }
 

@@ -17,6 +17,7 @@
 #include "common/trust/dsse.h"
 #include "common/trust/keys.h"
 #include "grpcpp/grpcpp.h"
+#include "httplib.h"
 
 namespace countersign::package_store::testing {
 namespace {
@@ -257,6 +258,13 @@ absl::StatusOr<std::string> TestStore::Download(const rpc::Identity& identity, c
   while (reader->Read(&response)) content += response.data();
   RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
   return content;
+}
+
+std::string TestStore::HttpGet(const std::string& path) const {
+  httplib::Client client("127.0.0.1", http_port());
+  const httplib::Result result = client.Get(path.c_str());
+  if (!result) Require(absl::UnavailableError(absl::StrCat("no answer from the HTTP port to ", path)));
+  return result->body;
 }
 
 absl::StatusOr<std::string> StoreFetcher::Fetch(absl::string_view filename, int64_t max_length) {

@@ -109,6 +109,9 @@ class TestStore {
   absl::StatusOr<std::string> Download(const rpc::Identity& identity, const std::string& sha256,
                                        int64_t offset = 0, int64_t length = 0);
 
+  // The body of a GET on the plain HTTP port.
+  std::string HttpGet(const std::string& path) const;
+
   rpc::testing::TestPki& pki() { return *pki_; }
   App& app() { return *app_; }
 
