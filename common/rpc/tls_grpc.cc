@@ -7,6 +7,7 @@
 #include "common/crypto/x509.h"
 #include "common/file/file.h"
 #include "common/log/log.h"
+#include "common/rpc/grpc_log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "grpcpp/security/tls_certificate_verifier.h"
@@ -90,6 +91,7 @@ absl::StatusOr<Identity> CheckTlsFiles(const TlsOptions& options) {
 }
 
 std::shared_ptr<experimental::CertificateProviderInterface> WatchTlsFiles(const TlsOptions& options) {
+  LogForGrpc();
   return std::make_shared<experimental::FileWatcherCertificateProvider>(
       options.key_file, options.certificate_file, options.ca_file, options.refresh_seconds);
 }
