@@ -155,7 +155,7 @@ absl::Status InventoryApi::CreateDevice(const rpc::Call& call, const v1::CreateD
   if (!device.app_id.empty()) {
     ASSIGN_OR_RETURN(device.app_id_status,
                      parts_.app_id_registry.Verify(
-                         device.app_id, std::min(call.deadline(), parts_.clock.Now() + kRegistryTimeout)));
+                         device.app_id, std::min(call.deadline(), SystemClock().Now() + kRegistryTimeout)));
   }
   ASSIGN_OR_RETURN(
       const std::string bytes,

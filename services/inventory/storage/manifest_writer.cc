@@ -103,7 +103,7 @@ class ManifestWriter::Batch {
     for (const pqxx::row& row :
          db::ExecPrepared(tx_, "inventory_lock_gateways", kLockGateways, db::TextArray(ids))) {
       domain::GatewayProgress& gateway = progress[db::TextOf(row[0])];
-      gateway.nonce = db::TextOf(row[1]);
+      gateway.nonce = row[1].is_null() ? "" : db::TextOf(row[1]);
       gateway.nonce_expire_time = db::NullableTimeOf(row[2]).value_or(absl::InfinitePast());
       gateway.last_manifest_counter = row[3].as<int64_t>();
     }
