@@ -295,8 +295,9 @@ TEST_F(AppTest, RolesThatHaveNoRightAreRefused) {
     if (role != Role::kCse && role != Role::kGateway && role != Role::kService) {
       EXPECT_THAT(Call(*stub, &Stub::VerifyIdentity, v1::VerifyIdentityRequest()), refused);
     }
-    if (role == Role::kAuthority)
+    if (role == Role::kAuthority) {
       EXPECT_THAT(Call(*stub, &Stub::GetProfile, v1::GetProfileRequest()), refused);
+    }
     if (role != Role::kRegistrar && role != Role::kOperator && role != Role::kManufacturer) {
       EXPECT_THAT(Call(*stub, &Stub::ListProfiles, v1::ListProfilesRequest()), refused);
     }
