@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -53,6 +54,7 @@ struct Done::Pending {
 
 // What a Waker refers to, while the stream is open.
 struct Waker::Target {
+  explicit Target(std::function<void()> wake_stream) : wake(std::move(wake_stream)) {}
   absl::Mutex mutex;
   std::function<void()> wake ABSL_GUARDED_BY(mutex);  // empty once the stream is over
 };
@@ -79,9 +81,7 @@ class CallState {
     return Done(std::make_shared<Done::Pending>(std::move(answer)));
   }
   static std::shared_ptr<Waker::Target> MakeTarget(std::function<void()> wake) {
-    auto target = std::make_shared<Waker::Target>();
-    target->wake = std::move(wake);
-    return target;
+    return std::make_shared<Waker::Target>(std::move(wake));
   }
   static Waker MakeWaker(const std::shared_ptr<Waker::Target>& target) { return Waker(target); }
   static void Disarm(Waker::Target& target) {
