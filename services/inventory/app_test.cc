@@ -81,11 +81,15 @@ class World {
   }
 
   std::unique_ptr<App> StartReplica(metrics::Registry& metrics) {
+    return StartReplica(metrics, registry_->grpc_port());
+  }
+
+  std::unique_ptr<App> StartReplica(metrics::Registry& metrics, int appid_registry_port) {
     Config config;
     config.server.tls = pki_.TlsFor({Role::kService, "inventory"});
     config.server.registry = &metrics;
     config.database = database_;
-    config.appid_registry_address = absl::StrCat("127.0.0.1:", registry_->grpc_port());
+    config.appid_registry_address = absl::StrCat("127.0.0.1:", appid_registry_port);
     config.clock = &clock_;
     auto app = App::Start(config);
     EXPECT_OK(app.status());
@@ -872,6 +876,23 @@ TEST_F(AppTest, TheAppIdRegistrysVerdictIsKept) {
   EXPECT_EQ(create("Ra01.com.acme.unheard")->app_id_status(), v1::Device::APP_ID_STATUS_NOT_REGISTERED);
   EXPECT_EQ(create("")->app_id_status(), v1::Device::APP_ID_STATUS_UNSPECIFIED);
   EXPECT_THAT(create("nonsense"), StatusIs(kInvalidArgument, "APP_ID_MALFORMED"));
+}
+
+TEST_F(AppTest, WithoutTheRegistrysVerdictADeviceWithAnAppIdIsNotProvisioned) {
+  Home home = NewHome();
+  metrics::Registry metrics;
+  // Who answers there is not the registry, and its certificate says so.
+  const std::unique_ptr<App> replica = world_->StartReplica(metrics, world_->app_->grpc_port());
+  const std::unique_ptr<Stub> stub = world_->StubAs({Role::kOperator, "alice"}, *replica);
+  v1::CreateDeviceRequest request = DeviceRequest(home, "d");
+  request.mutable_device()->add_components()->set_ecu_serial(NewId("SN"));
+  request.mutable_device()->mutable_components(0)->set_hardware_id("hw-1");
+  request.mutable_device()->mutable_components(0)->set_constrained(true);
+  request.mutable_device()->set_app_id("Ra01.com.acme.thermostat");
+  const auto refused = Call(*stub, &Stub::CreateDevice, request);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kUnavailable, "APP_ID_REGISTRY_UNAVAILABLE"));
+  // The same request later, to a replica that reaches it.
+  EXPECT_OK(Call(*operator_, &Stub::CreateDevice, request));
 }
 
 }  // namespace
