@@ -42,6 +42,7 @@ absl::StatusOr<SlotContent> ReadSlot(const std::string& folder) {
   content.sha256 = slot.value("sha256", "");
   content.version = slot.value("version", "");
   content.release_counter = slot.value("release_counter", int64_t{0});
+  content.tried = slot.value("tried", true);
   return content;
 }
 
@@ -50,7 +51,8 @@ absl::Status WriteSlot(const std::string& folder, const SlotContent& content) {
                      {"length", content.length},
                      {"sha256", content.sha256},
                      {"version", content.version},
-                     {"release_counter", content.release_counter}};
+                     {"release_counter", content.release_counter},
+                     {"tried", content.tried}};
   return WriteFileAtomically(absl::StrCat(folder, "/slot.json"), slot.dump());
 }
 
@@ -122,6 +124,7 @@ absl::Status Component::Provision(const std::string& folder, const std::string& 
   }
   ASSIGN_OR_RETURN(SlotContent content, Measure(absl::StrCat(slot, "/image")));
   content.version = factory_version;
+  content.tried = true;
   RETURN_IF_ERROR(WriteSlot(slot, content));
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/boot.json"), ToJson(BootState()).dump()));
   const json identity = {
@@ -152,7 +155,12 @@ absl::StatusOr<std::unique_ptr<Component>> Component::Boot(const std::string& fo
   RETURN_IF_ERROR(component->SaveBootState(begun));
   if (begun.trial) {
     const std::string slot = component->SlotFolder(Other(begun.active));
-    const absl::StatusOr<SlotContent> content = ReadSlot(slot);
+    absl::StatusOr<SlotContent> content = ReadSlot(slot);
+    // Before the trial can end: whatever comes of it, this installation has had its turn.
+    if (content.ok() && !content->tried) {
+      content->tried = true;
+      RETURN_IF_ERROR(WriteSlot(slot, *content));
+    }
     const bool well = content.ok() && content->sha256 == begun.trial_sha256 && IsWhole(slot, *content) &&
                       healthy(absl::StrCat(slot, "/image"));
     RETURN_IF_ERROR(component->SaveBootState(EndTrial(begun, well)));
@@ -215,7 +223,7 @@ absl::StatusOr<std::unique_ptr<Component::Installation>> Component::BeginInstall
 absl::Status Component::Activate(absl::string_view sha256) {
   const std::string slot = SlotFolder(Other(boot_.active));
   const absl::StatusOr<SlotContent> content = ReadSlot(slot);
-  if (!content.ok() || content->sha256 != sha256 || !IsWhole(slot, *content)) {
+  if (!content.ok() || content->tried || content->sha256 != sha256 || !IsWhole(slot, *content)) {
     return Error(
         absl::StatusCode::kFailedPrecondition, "NOT_INSTALLED",
         absl::StrCat("the inactive slot of ", ecu_serial_, " has no image ", sha256, ": install it first"));

@@ -32,6 +32,9 @@ struct SlotContent {
   std::string sha256;  // hex
   std::string version;
   int64_t release_counter = 0;  // 0 for a factory image
+  // It has been booted, or was meant to: it is not tried again, whoever asks. Otherwise anyone on the link
+  // could have an older image run, or one that failed.
+  bool tried = false;
 };
 
 // Decides whether an image is well: given its path, true when it came up.
@@ -79,7 +82,8 @@ class Component {
   };
   absl::StatusOr<std::unique_ptr<Installation>> BeginInstallation();
 
-  // Has the inactive slot tried at the next boot. FAILED_PRECONDITION unless it has the whole image `sha256`.
+  // Has the inactive slot tried at the next boot. FAILED_PRECONDITION (NOT_INSTALLED) unless it has the whole
+  // image `sha256`, installed since the last trial.
   absl::Status Activate(absl::string_view sha256);
 
  private:

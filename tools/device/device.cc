@@ -1,7 +1,9 @@
 #include "tools/device/device.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/crypto/signer.h"
@@ -36,6 +38,13 @@ absl::StatusOr<trust::TargetFile> UnverifiedEntry(const MetadataFiles& director,
                absl::StrCat("the Director's targets do not name ", target_path));
 }
 
+// Serials are names of folders too.
+bool IsSerial(absl::string_view serial) {
+  return !serial.empty() && serial.size() <= 64 && serial[0] != '.' &&
+         std::all_of(serial.begin(), serial.end(),
+                     [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; });
+}
+
 }  // namespace
 
 absl::Status Provision(const Provisioning& provisioning) {
@@ -47,6 +56,12 @@ absl::Status Provision(const Provisioning& provisioning) {
   device.set_hardware_version(provisioning.hardware_version);
   device.set_app_id(provisioning.app_id);
   for (const auto& [ecu_serial, hardware_id] : provisioning.components) {
+    if (!IsSerial(ecu_serial) || hardware_id.empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "COMPONENT_INVALID",
+                   absl::StrCat("'", ecu_serial, ":", hardware_id,
+                                "' is no component: give ecu_serial:hardware_id, the serial of 1 to 64 "
+                                "characters of [A-Za-z0-9._-]"));
+    }
     inventory::v1::Component& component = *device.add_components();
     component.set_ecu_serial(ecu_serial);
     component.set_hardware_id(hardware_id);

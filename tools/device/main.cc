@@ -1,9 +1,13 @@
 // device: one device as a process, with slots on disk, a key of its own, and a boot loader.
+#include <fcntl.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <signal.h>
 #include <spawn.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +31,8 @@ namespace countersign::device {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;  // the header carries the metadata of both repositories
+constexpr int kMaxThreads = 64;
+constexpr int kMaxStreams = 8;  // of one connection
 constexpr absl::Duration kHealthCheckTimeout = absl::Seconds(30);
 
 // Runs `command` with the image's path; well when it ends with status 0 in time.
@@ -57,8 +63,19 @@ struct RunFlags {
   std::string folder, lan, director_root, image_root, health_check;
 };
 
+// Keeps a second process off the device's folder. Until the process ends, or starts anew.
+absl::Status Lock(const std::string& folder) {
+  const int lock = open((folder + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot lock ", folder, ": ", strerror(errno), "; does the device run already?"));
+  }
+  return absl::OkStatus();
+}
+
 // Serves until a signal ends it, or returns true when the device is to reboot.
 absl::StatusOr<bool> Serve(const RunFlags& flags, const sigset_t& signals) {
+  RETURN_IF_ERROR(Lock(flags.folder));
   Device::Options options;
   options.folder = flags.folder;
   ASSIGN_OR_RETURN(options.director_root, ReadFile(flags.director_root));
@@ -75,6 +92,9 @@ absl::StatusOr<bool> Serve(const RunFlags& flags, const sigset_t& signals) {
   builder.AddListeningPort(absl::StrCat("unix:", socket), grpc::InsecureServerCredentials());
   builder.RegisterService(&service);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // FOTA-R5: a flood of calls is refused before it eats the device.
+  builder.SetResourceQuota(grpc::ResourceQuota("link").SetMaxThreads(kMaxThreads));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     return absl::UnavailableError(
@@ -126,7 +146,9 @@ int main(int argc, char** argv) {
   provision->add_option("--model", provisioning.model, "model")->required();
   provision->add_option("--hardware-version", provisioning.hardware_version, "version of the hardware")
       ->required();
-  provision->add_option("--component", components, "ecu_serial:hardware_id; may be repeated")->required();
+  provision->add_option("--component", components, "ecu_serial:hardware_id; several with commas, or repeated")
+      ->delimiter(',')
+      ->required();
   provision->add_flag("--constrained", provisioning.constrained, "it can neither sign nor verify");
   provision
       ->add_option("--factory-image", provisioning.factory_image, "image that it leaves the factory with")

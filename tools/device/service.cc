@@ -22,6 +22,17 @@ MetadataFiles ToFiles(const google::protobuf::RepeatedPtrField<v1::MetadataFile>
   return result;
 }
 
+// A transfer that gets no bytes for so long makes way for another.
+constexpr absl::Duration kStandstill = absl::Seconds(10);
+
+absl::Status Conflict(absl::string_view what) {
+  return Error(absl::StatusCode::kFailedPrecondition, "CONFLICT", what);
+}
+
+absl::Status Rebooting() {
+  return Error(absl::StatusCode::kUnavailable, "REBOOTING", "the device is about to boot: call again then");
+}
+
 absl::Status Malformed(absl::string_view what) {
   return Error(absl::StatusCode::kInvalidArgument, "TRANSFER_MALFORMED", what);
 }
@@ -69,11 +80,23 @@ grpc::Status DeviceService::GetVersionReports(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status DeviceService::InstallImage(grpc::ServerContext*,
+grpc::Status DeviceService::InstallImage(grpc::ServerContext* context,
                                          grpc::ServerReader<v1::InstallImageRequest>* reader,
                                          v1::InstallImageResponse* response) {
-  absl::MutexLock lock(&mutex_);
-  const absl::Status status = Install(*reader);
+  v1::InstallImageRequest request;
+  absl::Status status;
+  if (!reader->Read(&request) || !request.has_header()) {
+    status = Malformed("a transfer begins with its header");
+  } else {
+    status = BeginTransfer(context);
+    // Nobody's verdict about the image.
+    if (absl::IsUnavailable(status)) return rpc::ToGrpc(status);
+    if (status.ok()) {
+      status = Install(request.header(), *reader);
+      absl::MutexLock lock(&mutex_);
+      transfer_ = nullptr;
+    }
+  }
   response->set_installed(status.ok());
   if (!status.ok()) {
     response->set_failure_reason(FailureReasonOf(status));
@@ -83,27 +106,46 @@ grpc::Status DeviceService::InstallImage(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-absl::Status DeviceService::Install(grpc::ServerReader<v1::InstallImageRequest>& reader) {
-  v1::InstallImageRequest request;
-  if (!reader.Read(&request) || !request.has_header()) return Malformed("a transfer begins with its header");
-  const v1::InstallHeader header = std::move(*request.mutable_header());
-  ASSIGN_OR_RETURN(Component * component, device_.Find(header.ecu_serial()));
+absl::Status DeviceService::BeginTransfer(grpc::ServerContext* context) {
+  absl::MutexLock lock(&mutex_);
+  if (transfer_ != nullptr && clock_.Now() - last_bytes_ > kStandstill) {
+    transfer_->TryCancel();
+    const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return transfer_ == nullptr; };
+    mutex_.AwaitWithTimeout(absl::Condition(&ended), kStandstill);
+  }
+  if (rebooting_) return Rebooting();
+  if (transfer_ != nullptr) return Conflict("another transfer is under way");
+  transfer_ = context;
+  last_bytes_ = clock_.Now();
+  return absl::OkStatus();
+}
+
+absl::Status DeviceService::Install(const v1::InstallHeader& header,
+                                    grpc::ServerReader<v1::InstallImageRequest>& reader) {
   const SlotContent offered = {.target_path = header.image().target_path(),
                                .length = header.image().length_bytes(),
                                .sha256 = header.image().sha256()};
-  ASSIGN_OR_RETURN(const SlotContent content,
-                   device_.Verify(*component, offered, ToFiles(header.director_metadata()),
-                                  ToFiles(header.image_metadata()), clock_.Now()));
-
-  ASSIGN_OR_RETURN(std::unique_ptr<Component::Installation> installation, component->BeginInstallation());
+  SlotContent content;
+  std::unique_ptr<Component::Installation> installation;
+  {
+    absl::MutexLock lock(&mutex_);
+    ASSIGN_OR_RETURN(Component * component, device_.Find(header.ecu_serial()));
+    ASSIGN_OR_RETURN(content, device_.Verify(*component, offered, ToFiles(header.director_metadata()),
+                                             ToFiles(header.image_metadata()), clock_.Now()));
+    ASSIGN_OR_RETURN(installation, component->BeginInstallation());
+  }
   trust::ImageCheck check(content.length, content.sha256);
+  v1::InstallImageRequest request;
   while (reader.Read(&request)) {
     if (request.part_case() != v1::InstallImageRequest::kData)
       return Malformed("after the header come bytes only");
     RETURN_IF_ERROR(check.Update(request.data()));
     RETURN_IF_ERROR(installation->Write(request.data()));
+    absl::MutexLock lock(&mutex_);
+    last_bytes_ = clock_.Now();
   }
   RETURN_IF_ERROR(check.Finish());
+  absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(installation->Finish(content));
   log::Info("installed into the inactive slot",
             {{"ecu_serial", header.ecu_serial()}, {"version", content.version}});
@@ -113,12 +155,15 @@ absl::Status DeviceService::Install(grpc::ServerReader<v1::InstallImageRequest>&
 grpc::Status DeviceService::ActivateImage(grpc::ServerContext*, const v1::ActivateImageRequest* request,
                                           v1::ActivateImageResponse*) {
   absl::MutexLock lock(&mutex_);
+  if (rebooting_) return rpc::ToGrpc(Rebooting());
+  if (transfer_ != nullptr) return rpc::ToGrpc(Conflict("a transfer is under way: let it end first"));
   const absl::StatusOr<Component*> component = device_.Find(request->ecu_serial());
   if (!component.ok()) return rpc::ToGrpc(component.status());
   if (const absl::Status status = (*component)->Activate(request->sha256()); !status.ok())
     return rpc::ToGrpc(status);
   log::Info("reboots into the new image",
             {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
+  rebooting_ = true;
   reboot_();
   return grpc::Status::OK;
 }

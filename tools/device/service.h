@@ -6,13 +6,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "common/clock/clock.h"
 #include "countersign/device/v1/device.grpc.pb.h"
 #include "tools/device/device.h"
 
 namespace countersign::device {
 
-// One caller at a time is served: a device has one gateway, and a second installation waits for the first.
+// Whoever reaches the link may call, and no call does harm (FOTA-R5): only what was verified gets into a
+// slot, only what was verified and never tried can be activated, and a caller that says nothing keeps nobody
+// else out. One transfer at a time.
 class DeviceService final : public v1::DeviceService::Service {
  public:
   // `reboot` is called once after an activation was answered for; it must not block.
@@ -29,14 +32,20 @@ class DeviceService final : public v1::DeviceService::Service {
                              v1::ActivateImageResponse* response) override;
 
  private:
-  // OK when the image is in the inactive slot.
-  absl::Status Install(grpc::ServerReader<v1::InstallImageRequest>& reader)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes `context` the transfer that is under way. FAILED_PRECONDITION (CONFLICT) while another one moves;
+  // one that stands still is ended. UNAVAILABLE (REBOOTING).
+  absl::Status BeginTransfer(grpc::ServerContext* context);
+  // OK when the image is in the inactive slot. Holds no lock while it waits for bytes.
+  absl::Status Install(const v1::InstallHeader& header, grpc::ServerReader<v1::InstallImageRequest>& reader);
 
   absl::Mutex mutex_;
   Device& device_ ABSL_GUARDED_BY(mutex_);
   const Clock& clock_;
   const std::function<void()> reboot_;
+  // The transfer that is under way, and when it last got bytes.
+  grpc::ServerContext* transfer_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  absl::Time last_bytes_ ABSL_GUARDED_BY(mutex_);
+  bool rebooting_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace countersign::device
