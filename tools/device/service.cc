@@ -25,13 +25,8 @@ MetadataFiles ToFiles(const google::protobuf::RepeatedPtrField<v1::MetadataFile>
 // A transfer that gets no bytes for so long makes way for another.
 constexpr absl::Duration kStandstill = absl::Seconds(10);
 
-absl::Status Conflict(absl::string_view what) {
-  return Error(absl::StatusCode::kFailedPrecondition, "CONFLICT", what);
-}
-
-absl::Status Rebooting() {
-  return Error(absl::StatusCode::kUnavailable, "REBOOTING", "the device is about to boot: call again then");
-}
+// How long a call waits for a transfer to end before it is refused.
+constexpr absl::Duration kPatience = absl::Seconds(1);
 
 absl::Status Malformed(absl::string_view what) {
   return Error(absl::StatusCode::kInvalidArgument, "TRANSFER_MALFORMED", what);
@@ -106,15 +101,21 @@ grpc::Status DeviceService::InstallImage(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+absl::Status DeviceService::WaitForTransfer() {
+  if (transfer_ != nullptr && clock_.Now() - last_bytes_ > kStandstill) transfer_->TryCancel();
+  const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return transfer_ == nullptr; };
+  // A gateway whose transfer was cut calls again before the device has noticed.
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&ended), kPatience)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "CONFLICT",
+                 "another transfer is under way: let it end first");
+  }
+  if (!rebooting_) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnavailable, "REBOOTING", "the device is about to boot: call again then");
+}
+
 absl::Status DeviceService::BeginTransfer(grpc::ServerContext* context) {
   absl::MutexLock lock(&mutex_);
-  if (transfer_ != nullptr && clock_.Now() - last_bytes_ > kStandstill) {
-    transfer_->TryCancel();
-    const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return transfer_ == nullptr; };
-    mutex_.AwaitWithTimeout(absl::Condition(&ended), kStandstill);
-  }
-  if (rebooting_) return Rebooting();
-  if (transfer_ != nullptr) return Conflict("another transfer is under way");
+  RETURN_IF_ERROR(WaitForTransfer());
   transfer_ = context;
   last_bytes_ = clock_.Now();
   return absl::OkStatus();
@@ -155,8 +156,7 @@ absl::Status DeviceService::Install(const v1::InstallHeader& header,
 grpc::Status DeviceService::ActivateImage(grpc::ServerContext*, const v1::ActivateImageRequest* request,
                                           v1::ActivateImageResponse*) {
   absl::MutexLock lock(&mutex_);
-  if (rebooting_) return rpc::ToGrpc(Rebooting());
-  if (transfer_ != nullptr) return rpc::ToGrpc(Conflict("a transfer is under way: let it end first"));
+  if (const absl::Status status = WaitForTransfer(); !status.ok()) return rpc::ToGrpc(status);
   const absl::StatusOr<Component*> component = device_.Find(request->ecu_serial());
   if (!component.ok()) return rpc::ToGrpc(component.status());
   if (const absl::Status status = (*component)->Activate(request->sha256()); !status.ok())

@@ -32,8 +32,10 @@ class DeviceService final : public v1::DeviceService::Service {
                              v1::ActivateImageResponse* response) override;
 
  private:
-  // Makes `context` the transfer that is under way. FAILED_PRECONDITION (CONFLICT) while another one moves;
-  // one that stands still is ended. UNAVAILABLE (REBOOTING).
+  // Waits a moment for the transfer that is under way to end; one that stands still is ended.
+  // FAILED_PRECONDITION (CONFLICT) if it goes on. UNAVAILABLE (REBOOTING).
+  absl::Status WaitForTransfer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes `context` the transfer that is under way. As WaitForTransfer.
   absl::Status BeginTransfer(grpc::ServerContext* context);
   // OK when the image is in the inactive slot. Holds no lock while it waits for bytes.
   absl::Status Install(const v1::InstallHeader& header, grpc::ServerReader<v1::InstallImageRequest>& reader);
