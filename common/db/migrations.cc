@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "common/clock/clock.h"
 #include "common/db/sql.h"
 #include "common/log/log.h"
 #include "common/status/errors.h"
@@ -126,6 +128,18 @@ absl::Status Migrate(Database& database, absl::Span<const std::vector<Migration>
   while (true) {
     ASSIGN_OR_RETURN(const bool more, ApplyNext(database, all));
     if (!more) return absl::OkStatus();
+  }
+}
+
+absl::Status MigrateWhenReady(Database& database, absl::Span<const std::vector<Migration>> components,
+                              absl::Duration patience) {
+  constexpr absl::Duration kRetry = absl::Milliseconds(500);
+  const absl::Time give_up = SystemClock().Now() + patience;
+  while (true) {
+    const absl::Status status = Migrate(database, components);
+    if (!absl::IsUnavailable(status) || SystemClock().Now() >= give_up) return status;
+    log::Warn("the database does not answer yet", {{"status", status}});
+    absl::SleepFor(kRetry);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/db/database.h"
 
@@ -30,6 +31,11 @@ struct Migration {
 //   MIGRATION_OUT_OF_ORDER   one that is not applied has a lower number than one that is
 // A migration that fails leaves those before it applied; the error names it. As RunInTransaction else.
 absl::Status Migrate(Database& database, absl::Span<const std::vector<Migration>> components);
+
+// The same at the start of a service, which may be before its database's: waits up to `patience` for it to
+// answer.
+absl::Status MigrateWhenReady(Database& database, absl::Span<const std::vector<Migration>> components,
+                              absl::Duration patience);
 
 }  // namespace countersign::db
 

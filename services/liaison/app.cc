@@ -1,0 +1,94 @@
+#include "services/liaison/app.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/db/database.h"
+#include "common/db/migrations.h"
+#include "common/db/request_ids_migrations.h"
+#include "common/rpc/channel.h"
+#include "common/status/macros.h"
+#include "common/worker/periodic.h"
+#include "services/liaison/api/liaison_api.h"
+#include "services/liaison/clients/package_store_client.h"
+#include "services/liaison/storage/liaison_migrations.h"
+#include "services/liaison/storage/liaison_store.h"
+#include "services/liaison/workers/refresher.h"
+
+namespace countersign::liaison {
+namespace {
+
+// The workers use connections beside the executor's threads.
+constexpr int kOwnConnections = 2;
+
+db::Options DatabaseOptions(const Config& config) {
+  db::Options options;
+  options.conninfo = config.database;
+  options.max_connections = config.server.threads + kOwnConnections;
+  return options;
+}
+
+}  // namespace
+
+// In the order of construction; the server goes first and has no call left when the others go.
+struct App::Parts {
+  explicit Parts(const Config& config)
+      : database(DatabaseOptions(config)),
+        dialer(config.server.tls),
+        store(database),
+        package_store(dialer, config.package_store_address),
+        api({store, package_store, *config.clock}),
+        server(config.server),
+        refresher({store, package_store, dialer, server.registry(), *config.clock, config.refresh_interval}),
+        messenger({store, dialer, *config.clock, config.notice_retry}) {}
+
+  db::Database database;
+  rpc::Dialer dialer;
+  LiaisonStore store;
+  PackageStoreClient package_store;
+  LiaisonApi api;
+  rpc::Server server;
+  Refresher refresher;
+  Messenger messenger;
+  std::optional<Periodic> refresher_thread;
+  std::optional<Periodic> messenger_thread;
+};
+
+App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+App::~App() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
+  auto parts = std::make_unique<Parts>(config);
+  RETURN_IF_ERROR(db::MigrateWhenReady(parts->database, {db::RequestIdsMigrations(), LiaisonMigrations()},
+                                       config.database_wait));
+  parts->server.AddService(parts->api.Bind());
+  parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
+  parts->refresher_thread.emplace("refresher", config.poll_interval,
+                                  [&refresher = parts->refresher] { return refresher.Round(); });
+  parts->messenger_thread.emplace("messenger", config.poll_interval,
+                                  [&messenger = parts->messenger] { return messenger.Round(); });
+  return std::unique_ptr<App>(new App(std::move(parts)));
+}
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+  ASSIGN_OR_RETURN(std::unique_ptr<App> app, Build(config));
+  RETURN_IF_ERROR(app->parts_->server.Start());
+  return app;
+}
+
+absl::Status App::RunUntilSignal(const Config& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<App> app, Build(config));
+  return app->parts_->server.RunUntilSignal();
+}
+
+int App::grpc_port() const { return parts_->server.grpc_port(); }
+int App::http_port() const { return parts_->server.http_port(); }
+
+void App::Stop() {
+  parts_->server.Drain();
+  parts_->refresher_thread.reset();
+  parts_->messenger_thread.reset();
+}
+
+}  // namespace countersign::liaison

@@ -1,0 +1,164 @@
+#include "services/liaison/workers/refresher.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/crypto/digest.h"
+#include "common/crypto/random.h"
+#include "common/log/log.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "services/liaison/api/convert.h"
+
+namespace countersign::liaison {
+namespace {
+
+// A replica that dies in the middle of a round is replaced after this.
+constexpr absl::Duration kLease = absl::Minutes(2);
+constexpr absl::Duration kCallTimeout = absl::Seconds(30);
+// An image of 4 GiB at 10 MB/s, and some.
+constexpr absl::Duration kImageTimeout = absl::Minutes(10);
+constexpr int64_t kLeaseRenewalBytes = 16 << 20;
+constexpr size_t kMaxErrorSize = 2000;
+constexpr int kDeliveriesARound = 100;
+
+// An error for the operator to read: what is wrong with each release, in one text.
+class Problems {
+ public:
+  void Add(const absl::Status& status) {
+    if (status.ok()) return;
+    if (first_.ok()) first_ = status;
+    if (text_.size() < kMaxErrorSize) absl::StrAppend(&text_, text_.empty() ? "" : "; ", status.message());
+  }
+  absl::Status ToStatus() const {
+    if (first_.ok()) return absl::OkStatus();
+    return Error(first_.code(), ReasonOf(first_), text_.substr(0, kMaxErrorSize));
+  }
+
+ private:
+  absl::Status first_;
+  std::string text_;
+};
+
+}  // namespace
+
+Refresher::Refresher(const Parts& parts)
+    : parts_(parts),
+      owner_(crypto::Uuid()),
+      refreshes_(parts.registry.AddCounter("countersign_liaison_refreshes_total",
+                                           "Questions to manufacturers' backends, by how they ended.",
+                                           {"outcome"})) {
+  for (const char* outcome : {"succeeded", "failed"}) refreshes_.With({outcome});
+}
+
+absl::Status Refresher::Round() {
+  while (true) {
+    const absl::Time now = parts_.clock.Now();
+    ASSIGN_OR_RETURN(const std::optional<domain::Manufacturer> manufacturer,
+                     parts_.store.ClaimRefresh(owner_, now, now + kLease));
+    if (!manufacturer.has_value()) return absl::OkStatus();
+    const absl::Status outcome = Refresh(*manufacturer);
+    refreshes_.With({outcome.ok() ? "succeeded" : "failed"}).Increment();
+    if (!outcome.ok()) {
+      log::Warn("a manufacturer's backend could not be refreshed from",
+                {{"manufacturer", manufacturer->id}, {"status", outcome}});
+    }
+    const absl::Time end = parts_.clock.Now();
+    const std::string error =
+        outcome.ok() ? "" : absl::StrCat(outcome.message(), " (", ReasonOf(outcome), ")");
+    RETURN_IF_ERROR(parts_.store.FinishRefresh(manufacturer->id, owner_, end, end + parts_.interval, error));
+  }
+}
+
+absl::Status Refresher::Refresh(const domain::Manufacturer& manufacturer) {
+  BackendClient backend(parts_.dialer, manufacturer.id, manufacturer.backend_address);
+  ASSIGN_OR_RETURN(const std::vector<manufacturer::v1::OfferedRelease> offered,
+                   backend.ListReleases(parts_.clock.Now() + kCallTimeout));
+  Problems problems;
+  std::vector<domain::Release> releases;
+  std::vector<std::string> ids;
+  for (const manufacturer::v1::OfferedRelease& offer : offered) {
+    absl::StatusOr<domain::Release> release =
+        MakeRelease(manufacturer.id, offer.release_id(), offer.info(), parts_.clock.Now());
+    problems.Add(release.status());
+    if (!release.ok()) continue;
+    ids.push_back(release->offer.release_id);
+    releases.push_back(*std::move(release));
+  }
+  // In the order in which they came to be: a counter is compared with those before it.
+  std::sort(releases.begin(), releases.end(), [](const domain::Release& a, const domain::Release& b) {
+    return a.offer.release_counter < b.offer.release_counter;
+  });
+  for (const domain::Release& release : releases) problems.Add(Retrieve(manufacturer, backend, release));
+  problems.Add(parts_.store.WithdrawOthers(manufacturer.id, ids));
+  problems.Add(Propose(manufacturer, backend));
+  return problems.ToStatus();
+}
+
+absl::Status Refresher::Retrieve(const domain::Manufacturer& manufacturer, BackendClient& backend,
+                                 const domain::Release& release) {
+  const std::string& id = release.offer.release_id;
+  absl::StatusOr<domain::Release> kept = parts_.store.TakeOffer(release);
+  if (!kept.ok()) return Annotate(kept.status(), id);
+  if (kept->state == domain::ReleaseState::kAvailable) return absl::OkStatus();
+
+  common::v1::ReleaseInfo info;
+  info.ParseFromString(release.info);
+  const absl::Time deadline = parts_.clock.Now() + kImageTimeout;
+  int64_t since_renewal = 0;
+  const auto download = [&](int64_t offset, PackageStoreClient::Sink sink) {
+    return backend.DownloadImage(
+        info.image().sha256(), offset,
+        [&](absl::string_view data) -> absl::Status {
+          since_renewal += data.size();
+          if (since_renewal >= kLeaseRenewalBytes) {
+            since_renewal = 0;
+            RETURN_IF_ERROR(parts_.store.ExtendLease(manufacturer.id, owner_, parts_.clock.Now() + kLease));
+          }
+          return sink(data);
+        },
+        deadline);
+  };
+  const absl::Status ensured = parts_.package_store.EnsureImage(
+      manufacturer.id, info.image().sha256(), info.image().length_bytes(), download, deadline);
+  if (!ensured.ok()) return Annotate(ensured, id);
+  RETURN_IF_ERROR(parts_.store.ExtendLease(manufacturer.id, owner_, parts_.clock.Now() + kLease));
+  log::Info("an image came from its manufacturer's backend",
+            {{"manufacturer", manufacturer.id}, {"release", id}});
+  return parts_.store.SetReleaseState(manufacturer.id, id, domain::ReleaseState::kAvailable);
+}
+
+absl::Status Refresher::Propose(const domain::Manufacturer& manufacturer, BackendClient& backend) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> metadata,
+                   backend.GetRoleMetadata(parts_.clock.Now() + kCallTimeout));
+  if (!metadata.has_value()) return absl::OkStatus();
+  const std::string sha256 = crypto::Sha256Hex(*metadata);
+  if (sha256 == manufacturer.proposed_sha256) return absl::OkStatus();
+  const absl::Status proposed =
+      parts_.package_store.Propose(manufacturer.id, *metadata, parts_.clock.Now() + kCallTimeout);
+  if (!proposed.ok()) return Annotate(proposed, "role metadata");
+  return parts_.store.SetProposed(manufacturer.id, sha256);
+}
+
+absl::Status Messenger::Round() {
+  const absl::Time now = parts_.clock.Now();
+  ASSIGN_OR_RETURN(const std::vector<LiaisonStore::Delivery> deliveries,
+                   parts_.store.ClaimDeliveries(now, now + parts_.retry, kDeliveriesARound));
+  for (const LiaisonStore::Delivery& delivery : deliveries) {
+    const domain::Notice& notice = delivery.notice;
+    BackendClient backend(parts_.dialer, notice.manufacturer, delivery.backend_address);
+    const absl::Status received = backend.ReceiveNotice(notice, parts_.clock.Now() + kCallTimeout);
+    if (!received.ok()) {
+      log::Warn("a notice could not be delivered and will be tried again",
+                {{"manufacturer", notice.manufacturer}, {"status", received}});
+      continue;
+    }
+    RETURN_IF_ERROR(parts_.store.MarkDelivered(notice.manufacturer, {notice.id}));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace countersign::liaison
