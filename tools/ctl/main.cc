@@ -1,8 +1,6 @@
 // countersign: the command line of operators, manufacturers and the Management Authority.
 #include <CLI/CLI.hpp>
-#include <iostream>
 
-#include "common/status/errors.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/session.h"
 
@@ -25,11 +23,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status& status = session.status();
-  if (!status.ok()) {
-    const std::string reason = countersign::ReasonOf(status);
-    std::cerr << "countersign: " << status.message() << " (" << absl::StatusCodeToString(status.code())
-              << (reason.empty() ? "" : ", ") << reason << ")\n";
-  }
-  return ExitStatus(status);
+  return Finish("countersign", session.status());
 }

@@ -289,6 +289,15 @@ int ExitStatus(const absl::Status& status) {
   }
 }
 
+int Finish(absl::string_view program, const absl::Status& status) {
+  if (!status.ok()) {
+    const std::string reason = ReasonOf(status);
+    std::cerr << program << ": " << status.message() << " (" << absl::StatusCodeToString(status.code())
+              << (reason.empty() ? "" : ", ") << reason << ")\n";
+  }
+  return ExitStatus(status);
+}
+
 Progress::Progress(std::string label, int64_t total)
     : label_(std::move(label)), total_(total), terminal_(isatty(STDERR_FILENO) != 0) {}
 

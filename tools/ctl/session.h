@@ -1,4 +1,5 @@
-// What every command of `countersign` shares: how to reach the services and as whom, and how to print.
+// What every command of `countersign` and of the reference gateway shares: how to reach the services and as
+// whom, and how to print.
 #ifndef COUNTERSIGN_TOOLS_CTL_SESSION_H_
 #define COUNTERSIGN_TOOLS_CTL_SESSION_H_
 
@@ -93,6 +94,9 @@ absl::Status ReadJson(const std::string& path, google::protobuf::Message* messag
 
 // The exit status that scripts see for `status`; the help text lists them.
 int ExitStatus(const absl::Status& status);
+// How `program` ends: says on stderr what went wrong, with its code and reason, if anything did. The exit
+// status.
+int Finish(absl::string_view program, const absl::Status& status);
 extern const char kExitStatusHelp[];
 
 // Shows how far a transfer is, on stderr: a bar that moves on a terminal, silence elsewhere.

@@ -1,0 +1,184 @@
+#include "tools/gateway/reporter.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock/clock.h"
+#include "common/log/log.h"
+#include "common/rpc/channel.h"
+#include "common/status/errors.h"
+#include "common/status/macros.h"
+#include "common/trust/report.h"
+#include "countersign/inventory/v1/inventory.grpc.pb.h"
+
+namespace countersign::gateway {
+namespace {
+
+namespace v1 = countersign::inventory::v1;
+using v1::InventoryService;
+
+constexpr absl::Duration kCallTimeout = absl::Seconds(20);
+
+// One report of `device`, ready for the manifest.
+absl::StatusOr<trust::Envelope> TakeReport(const device::v1::GetDescriptionResponse& device,
+                                           absl::string_view bytes, absl::string_view nonce,
+                                           const crypto::Signer* proxy, trust::VersionReport& report) {
+  ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(bytes));
+  ASSIGN_OR_RETURN(report, trust::VersionReport::Parse(envelope));
+  const device::v1::ComponentDescription* described = nullptr;
+  for (const device::v1::ComponentDescription& component : device.components()) {
+    if (component.ecu_serial() == report.ecu_serial) described = &component;
+  }
+  if (described == nullptr) {
+    return Error(absl::StatusCode::kInvalidArgument, "DEVICE_NONSENSE",
+                 absl::StrCat("reports for ", report.ecu_serial, ", which it does not describe"));
+  }
+  if (!described->constrained()) return envelope;
+  if (!report.proxied || !envelope.signatures().empty() || report.nonce != nonce) {
+    return Error(absl::StatusCode::kInvalidArgument, "DEVICE_NONSENSE",
+                 absl::StrCat("a report of constrained component ", report.ecu_serial,
+                              " must be unsigned, marked as proxied and answer this nonce"));
+  }
+  if (proxy == nullptr) {
+    return Error(absl::StatusCode::kFailedPrecondition, "FLAG_MISSING",
+                 absl::StrCat("give --proxy-key to report for constrained component ", report.ecu_serial));
+  }
+  RETURN_IF_ERROR(envelope.Sign(*proxy));
+  return envelope;
+}
+
+void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::Signer* proxy,
+                  Survey& survey) {
+  DeviceLink link(socket);
+  const absl::StatusOr<device::v1::GetDescriptionResponse> device = link.GetDescription();
+  const absl::StatusOr<std::vector<std::string>> reports =
+      device.ok() ? link.GetVersionReports(nonce) : absl::StatusOr<std::vector<std::string>>(device.status());
+  if (!reports.ok()) {
+    log::Warn("device does not report", {{"device", socket.device_id}, {"error", reports.status()}});
+    return;
+  }
+  survey.sockets.push_back(socket);
+  for (const std::string& bytes : *reports) {
+    trust::VersionReport report;
+    absl::StatusOr<trust::Envelope> envelope = TakeReport(*device, bytes, nonce, proxy, report);
+    if (!envelope.ok()) {
+      log::Warn("report left out", {{"device", socket.device_id}, {"error", envelope.status()}});
+      continue;
+    }
+    if (survey.reports.size() == trust::ManifestLimits().max_reports) {
+      log::Warn("report left out: the manifest is full", {{"device", socket.device_id}});
+      return;
+    }
+    PresentComponent component = {.socket = socket,
+                                  .hardware_id = report.hardware_id,
+                                  .release_counter = report.release_counter,
+                                  .sha256 = report.sha256,
+                                  .version = report.version};
+    for (const device::v1::ComponentDescription& described : device->components()) {
+      if (described.ecu_serial() == report.ecu_serial) component.constrained = described.constrained();
+    }
+    if (!survey.components.emplace(report.ecu_serial, component).second) {
+      log::Warn("component claimed twice", {{"device", socket.device_id}, {"ecu_serial", report.ecu_serial}});
+      continue;
+    }
+    survey.reports.push_back(*std::move(envelope));
+    log::Info("discovered", {{"device", socket.device_id},
+                             {"ecu_serial", report.ecu_serial},
+                             {"version", report.version},
+                             {"sha256", report.sha256},
+                             {"proxied", component.constrained}});
+  }
+}
+
+}  // namespace
+
+Survey SurveyDevices(const std::vector<Socket>& sockets, absl::string_view nonce,
+                     const crypto::Signer* proxy) {
+  Survey survey;
+  for (const Socket& socket : sockets) SurveyDevice(socket, nonce, proxy, survey);
+  return survey;
+}
+
+absl::StatusOr<std::string> PackManifest(const Survey& survey, absl::string_view gateway_id,
+                                         absl::string_view nonce, int64_t counter, absl::Time now,
+                                         const crypto::Signer& signer) {
+  trust::GatewayManifest manifest;
+  manifest.gateway_id = std::string(gateway_id);
+  manifest.nonce = std::string(nonce);
+  manifest.manifest_counter = counter;
+  manifest.time = now;
+  for (const trust::Envelope& report : survey.reports) manifest.reports.push_back(report);
+  trust::Envelope envelope = manifest.ToEnvelope();
+  RETURN_IF_ERROR(envelope.Sign(signer));
+  return envelope.Serialise();
+}
+
+absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& sockets) {
+  rpc::CallContext context(kCallTimeout);
+  v1::CreateChallengeResponse challenge;
+  RETURN_IF_ERROR(
+      rpc::FromGrpc(InventoryService::NewStub(inventory_)
+                        ->CreateChallenge(context.get(), v1::CreateChallengeRequest(), &challenge)));
+  ReportOutcome outcome;
+  outcome.survey = SurveyDevices(sockets, challenge.nonce(), keys_.proxy);
+  absl::StatusOr<v1::SubmitManifestResponse> response = Submit(outcome.survey, challenge.nonce(), 1);
+  if (ReasonOf(response.status()) == "COUNTER_REPLAYED") {
+    ASSIGN_OR_RETURN(const int64_t last, LastCounter());
+    log::Warn("the inventory has seen a higher manifest counter: going on from there", {{"counter", last}});
+    response = Submit(outcome.survey, challenge.nonce(), last + 1);
+  }
+  RETURN_IF_ERROR(response.status());
+  outcome.response = *std::move(response);
+  int accepted = 0;
+  for (const v1::ComponentResult& result : outcome.response.results()) {
+    if (result.accepted()) {
+      ++accepted;
+      continue;
+    }
+    log::Warn(
+        "report refused",
+        {{"ecu_serial", result.ecu_serial()}, {"reason", result.reason()}, {"detail", result.message()}});
+  }
+  log::Info("reported", {{"devices", outcome.survey.sockets.size()},
+                         {"accepted", accepted},
+                         {"refused", outcome.response.results_size() - accepted}});
+  RETURN_IF_ERROR(Remember(outcome));
+  return outcome;
+}
+
+absl::StatusOr<v1::SubmitManifestResponse> Reporter::Submit(const Survey& survey, absl::string_view nonce,
+                                                            int64_t minimum_counter) {
+  ASSIGN_OR_RETURN(const int64_t counter, state_.NextManifestCounter(minimum_counter));
+  v1::SubmitManifestRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_manifest(),
+                   PackManifest(survey, gateway_id_, nonce, counter, SystemClock().Now(), *keys_.manifest));
+  rpc::CallContext context(kCallTimeout);
+  v1::SubmitManifestResponse response;
+  RETURN_IF_ERROR(rpc::FromGrpc(
+      InventoryService::NewStub(inventory_)->SubmitManifest(context.get(), request, &response)));
+  return response;
+}
+
+absl::StatusOr<int64_t> Reporter::LastCounter() {
+  rpc::CallContext context(kCallTimeout);
+  v1::GetGatewayRequest request;
+  request.set_name(absl::StrCat("gateways/", gateway_id_));
+  v1::Gateway gateway;
+  RETURN_IF_ERROR(
+      rpc::FromGrpc(InventoryService::NewStub(inventory_)->GetGateway(context.get(), request, &gateway)));
+  return gateway.last_manifest_counter();
+}
+
+absl::Status Reporter::Remember(const ReportOutcome& outcome) {
+  std::map<std::string, KnownComponent> known = state_.components();
+  for (const v1::ComponentResult& result : outcome.response.results()) {
+    const auto component = outcome.survey.components.find(result.ecu_serial());
+    if (!result.accepted() || component == outcome.survey.components.end()) continue;
+    known[result.ecu_serial()] = {component->second.hardware_id, component->second.release_counter};
+  }
+  return state_.SaveComponents(std::move(known));
+}
+
+}  // namespace countersign::gateway

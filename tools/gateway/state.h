@@ -1,0 +1,129 @@
+// What the gateway keeps on disk. Every file is replaced atomically, so that after a power cut at any moment
+// the old or the new one is there:
+//
+//   manifest-counter     counter of the last manifest that may have left
+//   components.json      components that the inventory knows from this gateway, with what they last ran
+//   attempts.json        installations that are under way or have failed
+//   metadata/director    last verified metadata, one file per role, and roots/ with every root in between
+//   metadata/images      the same of the image repository
+//   images               <sha256> verified, <sha256>.partial on its way
+#ifndef COUNTERSIGN_TOOLS_GATEWAY_STATE_H_
+#define COUNTERSIGN_TOOLS_GATEWAY_STATE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/trust/trusted_store.h"
+#include "countersign/common/v1/update.pb.h"
+
+namespace countersign::gateway {
+
+// A component that the inventory has accepted a report of.
+struct KnownComponent {
+  std::string hardware_id;
+  int64_t release_counter = 0;
+
+  friend bool operator==(const KnownComponent&, const KnownComponent&) = default;
+};
+
+// An image on its way to one component.
+struct Attempt {
+  enum class Stage {
+    kTransferring,  // the server knows UPDATING: the device may have begun to write
+    kActivating,    // the device is being told to boot into it; nobody knows whether it has heard
+    kActivated,     // it has heard: the outcome is awaited
+    kEnded,         // see `phase`
+  };
+  std::string sha256;
+  int64_t director_version = 0;  // of the Director's targets that named it
+  Stage stage = Stage::kTransferring;
+  int cuts = 0;              // transfers and orders to the device that were cut off
+  absl::Time activate_time;  // since when the outcome is awaited
+  bool rolled_back_before =
+      false;  // the device told of a rollback of this image before it was told to boot into it
+  // kEnded: FAILED or ROLLED_BACK, and why; VERIFYING when the device says that it runs the image, which only
+  // its signed report proves.
+  common::v1::UpdatePhase phase = common::v1::UPDATE_PHASE_UNSPECIFIED;
+  common::v1::FailureReason reason = common::v1::FAILURE_REASON_UNSPECIFIED;
+  std::string detail;
+  bool reported = false;  // the server has heard of the end
+
+  friend bool operator==(const Attempt&, const Attempt&) = default;
+};
+
+// The last verified metadata of one repository. Beyond what a client needs it keeps all roots that it ever
+// went through: a device that was switched off for a year follows them one by one.
+class MetadataStore : public trust::TrustedStore {
+ public:
+  static absl::StatusOr<MetadataStore> Open(const std::string& folder);
+
+  absl::StatusOr<std::optional<std::string>> Load(absl::string_view role) const override;
+  absl::Status Save(absl::string_view role, absl::string_view bytes) override;
+  absl::Status Remove(absl::string_view role) override;
+
+  // All roots, by file name ("2.root.json").
+  absl::StatusOr<std::map<std::string, std::string>> Roots() const;
+
+ private:
+  MetadataStore(std::string roots, trust::DirectoryStore current)
+      : roots_(std::move(roots)), current_(std::move(current)) {}
+
+  std::string roots_;
+  trust::DirectoryStore current_;
+};
+
+// The folder. Not thread-safe, except NextManifestCounter(), which also other processes on this folder may
+// call.
+class State {
+ public:
+  // Makes the folder if need be. DATA_LOSS (STATE_DAMAGED) with the file that cannot be read.
+  static absl::StatusOr<std::unique_ptr<State>> Open(const std::string& folder);
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // Keeps a second agent off the folder, until the process ends. FAILED_PRECONDITION (ALREADY_RUNNING).
+  absl::Status LockForAgent();
+
+  // A number above all that it gave before, and at least `minimum`; it is on disk when this returns, so that
+  // no power cut brings a number back.
+  absl::StatusOr<int64_t> NextManifestCounter(int64_t minimum = 1);
+
+  const std::map<std::string, KnownComponent>& components() const { return components_; }  // by ecu_serial
+  absl::Status SaveComponents(std::map<std::string, KnownComponent> components);
+
+  const std::map<std::string, Attempt>& attempts() const { return attempts_; }  // by ecu_serial
+  // The attempt at a component; nullptr if there is none.
+  const Attempt* FindAttempt(const std::string& ecu_serial) const;
+  absl::Status SaveAttempt(const std::string& ecu_serial, const Attempt& attempt);
+  absl::Status RemoveAttempt(const std::string& ecu_serial);
+
+  MetadataStore& director() { return director_; }
+  MetadataStore& images() { return images_; }
+  // Where images are kept.
+  std::string image_folder() const;
+
+ private:
+  State(std::string folder, MetadataStore director, MetadataStore images)
+      : folder_(std::move(folder)), director_(std::move(director)), images_(std::move(images)) {}
+  absl::Status Load();
+  absl::Status WriteAttempts(const std::map<std::string, Attempt>& attempts);
+
+  const std::string folder_;
+  MetadataStore director_;
+  MetadataStore images_;
+  std::map<std::string, KnownComponent> components_;
+  std::map<std::string, Attempt> attempts_;
+  int agent_lock_ = -1;
+};
+
+}  // namespace countersign::gateway
+
+#endif  // COUNTERSIGN_TOOLS_GATEWAY_STATE_H_
