@@ -33,7 +33,6 @@ FailureReason FailureReasonOf(const absl::Status& status) {
       {trust::kHardwareMismatch, FAILURE_REASON_TARGET_MISMATCH},
       {trust::kUnknownEcu, FAILURE_REASON_TARGET_MISMATCH},
       {trust::kDuplicateEcu, FAILURE_REASON_TARGET_MISMATCH},
-      {"CONFLICT", FAILURE_REASON_CONFLICT},
       {"NO_FLASH", FAILURE_REASON_NO_FLASH},
   });
   if (status.ok()) return FAILURE_REASON_UNSPECIFIED;

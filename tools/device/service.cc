@@ -106,8 +106,9 @@ absl::Status DeviceService::WaitForTransfer() {
   const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return transfer_ == nullptr; };
   // A gateway whose transfer was cut calls again before the device has noticed.
   if (!mutex_.AwaitWithTimeout(absl::Condition(&ended), kPatience)) {
-    return Error(absl::StatusCode::kFailedPrecondition, "CONFLICT",
-                 "another transfer is under way: let it end first");
+    // Not FAILED_PRECONDITION: whoever transfers something in between must not end an update that is due.
+    return Error(absl::StatusCode::kUnavailable, "BUSY",
+                 "another transfer is under way: call again when it ends");
   }
   if (!rebooting_) return absl::OkStatus();
   return Error(absl::StatusCode::kUnavailable, "REBOOTING", "the device is about to boot: call again then");

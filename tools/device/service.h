@@ -32,8 +32,8 @@ class DeviceService final : public v1::DeviceService::Service {
                              v1::ActivateImageResponse* response) override;
 
  private:
-  // Waits a moment for the transfer that is under way to end; one that stands still is ended.
-  // FAILED_PRECONDITION (CONFLICT) if it goes on. UNAVAILABLE (REBOOTING).
+  // Waits a moment for the transfer that is under way to end; one that stands still is ended. UNAVAILABLE
+  // (BUSY) if it goes on, UNAVAILABLE (REBOOTING).
   absl::Status WaitForTransfer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes `context` the transfer that is under way. As WaitForTransfer.
   absl::Status BeginTransfer(grpc::ServerContext* context);
