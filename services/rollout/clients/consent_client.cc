@@ -25,6 +25,10 @@ absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
+std::string AssignmentName(absl::string_view rollout, absl::string_view ecu_serial) {
+  return absl::StrCat("rollouts/", rollout, "/assignments/", ecu_serial);
+}
+
 // nullopt for a decision that this version does not know.
 std::optional<AssignmentEvent> EventOf(consent::v1::Decision decision) {
   switch (decision) {
@@ -93,8 +97,7 @@ absl::StatusOr<std::vector<ConsentDecision>> ConsentClient::Request(
   consent::v1::RequestConsentRequest request;
   for (const AssignmentView& view : assignments) {
     consent::v1::ConsentQuestion& question = *request.add_questions();
-    question.set_assignment(
-        absl::StrCat("rollouts/", view.assignment.rollout, "/assignments/", view.assignment.ecu_serial));
+    question.set_assignment(AssignmentName(view.assignment.rollout, view.assignment.ecu_serial));
     question.set_gateway(view.assignment.gateway);
     question.set_ecu_serial(view.assignment.ecu_serial);
     question.set_from_version(view.assignment.from_version);
@@ -128,6 +131,18 @@ absl::StatusOr<std::vector<ConsentDecision>> ConsentClient::Request(
     decisions.push_back(std::move(decision));
   }
   return decisions;
+}
+
+absl::Status ConsentClient::Close(const std::vector<AssignmentKey>& keys, absl::Time deadline) {
+  consent::v1::CloseQuestionsRequest request;
+  for (const AssignmentKey& key : keys) {
+    consent::v1::QuestionKey& question = *request.add_questions();
+    question.set_assignment(AssignmentName(key.rollout, key.ecu_serial));
+    question.set_gateway(key.gateway);
+  }
+  consent::v1::CloseQuestionsResponse response;
+  rpc::CallContext context(deadline);
+  return rpc::FromGrpc(state_->stub->CloseQuestions(context.get(), request, &response));
 }
 
 absl::Status ConsentClient::Watch(const std::string& token, const feed::Follower::Sink& sink,

@@ -28,6 +28,9 @@ class ConsentClient {
   absl::StatusOr<std::vector<ConsentDecision>> Request(const std::vector<AssignmentView>& assignments,
                                                        absl::Time deadline);
 
+  // Takes questions back that need no answer any more, at most 1,000.
+  absl::Status Close(const std::vector<AssignmentKey>& keys, absl::Time deadline);
+
   // For feed::Follower: events whose payload DecisionOf() reads.
   absl::Status Watch(const std::string& token, const feed::Follower::Sink& sink, std::stop_token stop);
   // INVALID_ARGUMENT when the record does not verify, or speaks of something else than it stands for.

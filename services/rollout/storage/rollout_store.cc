@@ -94,6 +94,13 @@ constexpr char kActiveImages[] = R"sql(
 constexpr char kCountStates[] =
     "SELECT state, count(*) AS count FROM assignments WHERE rollout = $1 GROUP BY state";
 
+constexpr char kClosingQuestions[] = "SELECT gateway, ecu_serial, rollout FROM closing_questions LIMIT $1";
+
+constexpr char kForgetClosing[] = R"sql(
+  DELETE FROM closing_questions q
+  USING unnest($1::text[], $2::text[], $3::text[]) AS u(gateway, ecu_serial, rollout)
+  WHERE q.gateway = u.gateway AND q.ecu_serial = u.ecu_serial AND q.rollout = u.rollout)sql";
+
 constexpr char kReturnClaims[] = R"sql(
   UPDATE assignments a SET due_time = $4
   FROM unnest($1::text[], $2::text[], $3::text[]) AS u(gateway, ecu_serial, rollout)
@@ -172,6 +179,8 @@ struct PlannedArrays {
 
 void TakeDecision(Work& work, Assignment& assignment, const ConsentDecision& decision) {
   const AssignmentState before = assignment.state;
+  // It ended while its question was on its way.
+  if (IsEnded(before) && decision.event == AssignmentEvent::kConsentPending) work.CloseQuestion(assignment);
   FailureReason reason = FailureReason::kNone;
   std::string detail;
   switch (decision.event) {
@@ -212,6 +221,30 @@ RolloutStore::RolloutStore(db::Database& database, const Clock& clock,
 void RolloutStore::Tell(const std::vector<Ended>& ended) const {
   if (!on_ended_) return;
   for (const Ended& entry : ended) on_ended_(entry);
+}
+
+absl::StatusOr<std::vector<AssignmentKey>> RolloutStore::ClosingQuestions(int limit) {
+  using Keys = std::vector<AssignmentKey>;
+  return database_.Read("ClosingQuestions", [&](db::Reader& reader) -> absl::StatusOr<Keys> {
+    Keys keys;
+    for (const pqxx::row& row : db::ExecPrepared(reader, "closing_questions", kClosingQuestions, limit)) {
+      keys.push_back({db::TextOf(row["gateway"]), db::TextOf(row["ecu_serial"]), db::TextOf(row["rollout"])});
+    }
+    return keys;
+  });
+}
+
+absl::Status RolloutStore::ForgetClosing(const std::vector<AssignmentKey>& keys) {
+  std::vector<std::string> gateways, serials, rollouts;
+  for (const AssignmentKey& key : keys) {
+    gateways.push_back(key.gateway);
+    serials.push_back(key.ecu_serial);
+    rollouts.push_back(key.rollout);
+  }
+  return database_.RunInTransaction("ForgetClosing", [&](db::Transaction& tx) -> absl::Status {
+    tx.exec_params(kForgetClosing, db::TextArray(gateways), db::TextArray(serials), db::TextArray(rollouts));
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::string> RolloutStore::Create(const Rollout& rollout, const std::vector<Release>& releases,

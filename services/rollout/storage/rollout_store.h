@@ -142,6 +142,9 @@ class RolloutStore {
   absl::Status ReturnClaims(const std::vector<AssignmentView>& claimed);
   // Pauses a RUNNING rollout for a reason that an operator has to deal with.
   absl::Status PauseBecause(const std::string& rollout, absl::string_view reason);
+  // Questions that need no answer any more, until they are forgotten.
+  absl::StatusOr<std::vector<AssignmentKey>> ClosingQuestions(int limit);
+  absl::Status ForgetClosing(const std::vector<AssignmentKey>& keys);
   // Open assignments that wait or may still be called back, in order of the key: all that consent can still
   // move.
   absl::StatusOr<std::vector<AssignmentView>> Recallable(int limit,

@@ -281,7 +281,11 @@ TEST_F(RolloutStoreTest, MaxConcurrentIsExactWithManyReplicasAtOnce) {
     });
   }
   for (std::thread& replica : replicas) replica.join();
-  EXPECT_EQ(moved, 7);
+  EXPECT_LE(moved, 7);
+  // A replica that finds the rollout locked leaves it to the one that has it, so the last rounds may have
+  // been left out.
+  ASSERT_OK_AND_ASSIGN(const int rest, store_.Admit("r1", 100));
+  EXPECT_EQ(moved + rest, 7);
   EXPECT_EQ(Get("r1").counts, (AssignmentCounts{.total = 40, .waiting = 33, .active = 7}));
 }
 
@@ -577,6 +581,22 @@ TEST_F(RolloutStoreTest, RecallableIsWhatConsentCanStillMove) {
   ASSERT_OK_AND_ASSIGN(const auto rest, store_.Recallable(10, AssignmentKey{"gw-1", "ecu-1", "r1"}));
   ASSERT_EQ(rest.size(), 1);
   EXPECT_EQ(rest[0].assignment.gateway, "gw-2");
+}
+
+TEST_F(RolloutStoreTest, QuestionsThatNeedNoAnswerAnyMoreAreClosed) {
+  Started("r1", 3);
+  ASSERT_OK(store_.Decide({Decided("r1", 0, AssignmentEvent::kConsentPending),
+                           Decided("r1", 1, AssignmentEvent::kConsentGranted),
+                           Decided("r1", 2, AssignmentEvent::kConsentDenied)}));
+  EXPECT_THAT(store_.ClosingQuestions(10), IsOkAndHolds(::testing::IsEmpty()));
+  ASSERT_OK(store_.Apply("r1", RolloutEvent::kAbort, "", {}, Asked("abort")));
+  const AssignmentKey key{"gw-0", "ecu-0", "r1"};
+  EXPECT_THAT(store_.ClosingQuestions(10), IsOkAndHolds(ElementsAre(key)));
+  ASSERT_OK(store_.ForgetClosing({key}));
+  EXPECT_THAT(store_.ClosingQuestions(10), IsOkAndHolds(::testing::IsEmpty()));
+  // The answer that it was asked came late.
+  ASSERT_OK(store_.Decide({Decided("r1", 0, AssignmentEvent::kConsentPending)}));
+  EXPECT_THAT(store_.ClosingQuestions(10), IsOkAndHolds(ElementsAre(key)));
 }
 
 TEST_F(RolloutStoreTest, TheServiceCanPauseARolloutAndSaysWhy) {

@@ -80,6 +80,10 @@ constexpr char kBumpDirector[] = R"sql(
   INSERT INTO director_metadata (gateway) SELECT g FROM unnest($1::text[]) AS g ORDER BY g
   ON CONFLICT (gateway) DO UPDATE SET revision = director_metadata.revision + 1)sql";
 
+constexpr char kCloseQuestions[] = R"sql(
+  INSERT INTO closing_questions (gateway, ecu_serial, rollout)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING)sql";
+
 // The gateway knows what it reported itself, and what its own manifest proved.
 bool IsNewsToGateway(AssignmentEvent event) {
   return event != AssignmentEvent::kReportedFailed && event != AssignmentEvent::kReportedRolledBack &&
@@ -156,6 +160,10 @@ std::vector<Assignment*> Work::LockActive(const std::string& gateway) {
   return Add(assignments_, db::ExecPrepared(tx_, "lock_active_assignments", LockActiveSql(), gateway));
 }
 
+void Work::CloseQuestion(const Assignment& assignment) {
+  closing_.insert({assignment.gateway, assignment.ecu_serial, assignment.rollout});
+}
+
 bool Work::Apply(Assignment& assignment, AssignmentEvent event) {
   return Apply(assignment, event, FailureReason::kNone, "");
 }
@@ -180,6 +188,9 @@ bool Work::Apply(Assignment& assignment, AssignmentEvent event, FailureReason re
   if (IsEnded(*next)) {
     assignment.failure_reason = static_cast<int>(reason);
     assignment.failure_detail = std::string(detail);
+    // It may have been asked just now by a worker that has not told yet.
+    const bool open = IsWaiting(before) && before != AssignmentState::kConsented;
+    if (open && event != AssignmentEvent::kConsentDenied) CloseQuestion(assignment);
   }
   if (IsActive(before) != IsActive(*next)) {
     director_.insert(assignment.gateway);
@@ -235,6 +246,16 @@ std::vector<Ended> Work::Save() {
                      rollout.failures_since_go);
   }
   BumpDirector(tx_, director_);
+  if (!closing_.empty()) {
+    std::vector<std::string> closing_gateways, closing_serials, closing_rollouts;
+    for (const AssignmentKey& key : closing_) {
+      closing_gateways.push_back(key.gateway);
+      closing_serials.push_back(key.ecu_serial);
+      closing_rollouts.push_back(key.rollout);
+    }
+    tx_.exec_params(kCloseQuestions, db::TextArray(closing_gateways), db::TextArray(closing_serials),
+                    db::TextArray(closing_rollouts));
+  }
   std::vector<feed::NewEvent> events;
   for (const auto& [gateway, subject] : hints_) events.push_back({kHintKind, gateway, subject});
   if (!events.empty()) feed::Append(tx_, events);

@@ -49,6 +49,9 @@ class Work {
   // The same with why it ended, if it did.
   bool Apply(Assignment& assignment, AssignmentEvent event, FailureReason reason, absl::string_view detail);
 
+  // The user need not answer any more: the consent service is told after the commit.
+  void CloseQuestion(const Assignment& assignment);
+
   // Writes everything; returns what ended.
   std::vector<Ended> Save();
 
@@ -63,7 +66,7 @@ class Work {
   std::set<const Assignment*> changed_;
   std::set<std::string> director_;                       // gateways whose entries change
   std::set<std::pair<std::string, std::string>> hints_;  // gateway, subject
-  std::vector<Ended> ended_;
+  std::set<AssignmentKey> closing_;
 };
 
 // Raises the revision of these gateways' Director metadata: what is signed is out of date from this commit

@@ -165,6 +165,21 @@ std::shared_ptr<grpc::Channel> World::Dial(const std::string& service, int port,
   return dialer.Dial(absl::StrCat("127.0.0.1:", port), {rpc::Role::kService, service});
 }
 
+void World::StartConsent() {
+  consent::Config config;
+  config.server.tls = pki.TlsFor({rpc::Role::kService, "consent"});
+  config.server.registry = &consent_registry_;
+  config.database = db::TestCluster::Shared().CreateDatabase();
+  config.record_key = Write("consent.pem", consent_key.ToPem());
+  config.housekeeping_interval = absl::Milliseconds(50);
+  consent_ = Require(consent::App::Start(config));
+  config_.consent_address = absl::StrCat("127.0.0.1:", consent_->grpc_port());
+}
+
+std::unique_ptr<consent::v1::ConsentService::Stub> World::ConsentAs(const rpc::Identity& identity) {
+  return consent::v1::ConsentService::NewStub(Dial("consent", consent_->grpc_port(), identity));
+}
+
 Home& World::AddHome(const std::string& id, const std::vector<std::string>& serials) {
   using InventoryStub = inventory::v1::InventoryService::Stub;
   const auto operator_stub =
@@ -260,6 +275,31 @@ ImageSpec World::PublishImage(int counter) {
   return image;
 }
 
+common::v1::ReleaseInfo World::InfoOf(const ImageSpec& image) {
+  common::v1::ReleaseInfo info;
+  info.set_version(image.version);
+  info.set_version_format(common::v1::VERSION_FORMAT_TRIPLET);
+  info.set_release_counter(image.release_counter);
+  info.add_models("T1");
+  for (const std::string& hardware : image.hardware_ids) info.add_hardware_ids(hardware);
+  info.mutable_image()->set_target_path(image.path);
+  info.mutable_image()->set_length_bytes(static_cast<int64_t>(image.content.size()));
+  info.mutable_image()->set_sha256(crypto::Sha256Hex(image.content));
+  info.set_criticality(common::v1::CRITICALITY_HIGH);
+  info.set_kind(common::v1::UPDATE_KIND_SECURITY);
+  info.mutable_advisory()->add_ids("CVE-2026-0001");
+  info.mutable_advisory()->set_risk("Strangers may heat the house.");
+  info.mutable_advisory()->set_action("Install the update.");
+  common::v1::UserNotice& notice = *info.add_notices();
+  notice.set_language("en");
+  notice.set_purpose("Closes a weakness.");
+  notice.set_changes("Nothing that you see.");
+  notice.mutable_install_duration()->set_seconds(120);
+  notice.set_unavailable_functions("Heating control.");
+  notice.set_instructions("Leave the thermostat on the wall.");
+  return info;
+}
+
 Release World::ReleaseOf(const ImageSpec& image) {
   Release release;
   release.name = absl::StrCat("manufacturers/acme/releases/thermostat-", image.version);
@@ -271,6 +311,7 @@ Release World::ReleaseOf(const ImageSpec& image) {
   release.models = {"T1"};
   release.hardware_ids = image.hardware_ids;
   release.kind = "SECURITY";
+  release.info = InfoOf(image).SerializeAsString();
   return release;
 }
 

@@ -21,8 +21,11 @@
 #include "common/rpc/testing/test_server.h"
 #include "common/trust/client.h"
 #include "common/trust/metadata.h"
+#include "countersign/common/v1/update.pb.h"
+#include "countersign/consent/v1/consent.grpc.pb.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
 #include "countersign/rollout/v1/rollout.grpc.pb.h"
+#include "services/consent/app.h"
 #include "services/inventory/app.h"
 #include "services/package_store/testing/publisher.h"
 #include "services/rollout/app.h"
@@ -109,6 +112,10 @@ class World {
   // Publishes the first one.
   void PublishDirectorRoot();
 
+  // Starts the real consent service, for replicas that are started afterwards.
+  void StartConsent();
+  std::unique_ptr<consent::v1::ConsentService::Stub> ConsentAs(const rpc::Identity& identity);
+
   // A home with one thermostat for each serial, provisioned in the inventory, that has reported once.
   Home& AddHome(const std::string& id, const std::vector<std::string>& serials);
   // All of the home's reports, signed. `break_proofs` signs them with a wrong key.
@@ -119,6 +126,7 @@ class World {
   // An image that acme and the authority have signed, and the release that announces it.
   package_store::testing::ImageSpec PublishImage(int counter);
   static package_store::testing::ImageSpec Image(int counter);
+  static common::v1::ReleaseInfo InfoOf(const package_store::testing::ImageSpec& image);
   static Release ReleaseOf(const package_store::testing::ImageSpec& image);
 
   // A grant as the consent service would sign it.
@@ -147,6 +155,8 @@ class World {
 
   metrics::Registry inventory_registry_;
   std::unique_ptr<inventory::App> inventory_;
+  metrics::Registry consent_registry_;
+  std::unique_ptr<consent::App> consent_;
   std::shared_ptr<grpc::Channel> Dial(const std::string& service, int port, const rpc::Identity& as);
   Config config_;
   std::unique_ptr<db::Database> database_;

@@ -11,6 +11,7 @@ namespace {
 
 // A release's statement has up to some ten kilobytes, and a message four megabytes.
 constexpr int kBatch = 100;
+constexpr int kClosedAtOnce = 1000;
 constexpr absl::Duration kLease = absl::Seconds(30);
 constexpr absl::Duration kTimeout = absl::Seconds(20);
 
@@ -34,8 +35,16 @@ absl::StatusOr<bool> ConsentAsker::Ask(const std::string& rollout) {
   return claimed.size() == kBatch;
 }
 
+absl::StatusOr<bool> ConsentAsker::Close() {
+  ASSIGN_OR_RETURN(const std::vector<AssignmentKey> keys, store_.ClosingQuestions(kClosedAtOnce));
+  if (keys.empty()) return false;
+  RETURN_IF_ERROR(consent_.Close(keys, store_.Now() + kTimeout));
+  RETURN_IF_ERROR(store_.ForgetClosing(keys));
+  return keys.size() == kClosedAtOnce;
+}
+
 absl::StatusOr<bool> ConsentAsker::Round(std::stop_token stop) {
-  bool more = false;
+  ASSIGN_OR_RETURN(bool more, Close());
   ASSIGN_OR_RETURN(const std::vector<Rollout> rollouts, store_.Open());
   for (const Rollout& rollout : rollouts) {
     if (stop.stop_requested()) return false;

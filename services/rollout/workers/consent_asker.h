@@ -12,8 +12,9 @@
 
 namespace countersign::rollout {
 
-// Asks for the consent that the assignments of launched rollouts need (HOME-8). The same question asked twice
-// has the same answer, so a replica that dies between the answer and its commit does no harm.
+// Asks for the consent that the assignments of launched rollouts need (HOME-8), and takes back what is not
+// needed any more. The same question asked twice has the same answer, so a replica that dies between the
+// answer and its commit does no harm.
 class ConsentAsker {
  public:
   // What it is given must outlive it.
@@ -27,6 +28,7 @@ class ConsentAsker {
 
  private:
   absl::StatusOr<bool> Ask(const std::string& rollout);
+  absl::StatusOr<bool> Close();
 
   RolloutStore& store_;
   ConsentClient& consent_;
