@@ -287,6 +287,24 @@ TEST_F(DeviceTest, RefusesAnImageThatIsTooLong) {
   ExpectWorks();
 }
 
+// FOTA-R1, FOTA-R5. Attack: endless data. The device hangs up; it does not wait for the end.
+TEST_F(DeviceTest, EndsATransferThatDoesNotEnd) {
+  grpc::ClientContext context;
+  v1::InstallImageResponse response;
+  const auto writer = stub_->InstallImage(&context, &response);
+  v1::InstallImageRequest request;
+  *request.mutable_header() = offer_.Header();
+  ASSERT_TRUE(writer->Write(request));
+  request.set_data(std::string(256 << 10, 'x'));
+  constexpr int kMostChunks = 512;  // 128 MiB
+  int chunks = 0;
+  while (chunks < kMostChunks && writer->Write(request)) ++chunks;
+  EXPECT_LT(chunks, kMostChunks);
+  EXPECT_OK(rpc::FromGrpc(writer->Finish()));
+  EXPECT_EQ(response.failure_reason(), common::v1::FAILURE_REASON_INTEGRITY);
+  ExpectWorks();
+}
+
 // FOTA-R1
 TEST_F(DeviceTest, RefusesAnImageThatEndsEarly) {
   ExpectRefused(common::v1::FAILURE_REASON_INTEGRITY, offer_.Header(), offer_.image.substr(1));
