@@ -1,0 +1,157 @@
+#include "tools/gateway/reporter.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "common/crypto/signer.h"
+#include "common/testing/status_matchers.h"
+#include "common/trust/keys.h"
+#include "common/trust/report.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tools/gateway/fake_device.h"
+
+namespace countersign::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::SizeIs;
+
+constexpr char kNonce[] = "00112233445566778899aabbccddeeff";
+const absl::Time kNow = absl::FromUnixSeconds(1767225600);
+
+std::shared_ptr<const crypto::Signer> NewKey() {
+  return std::make_shared<crypto::PemSigner>(*crypto::PemSigner::Generate(crypto::KeyType::kEd25519));
+}
+
+class ReporterTest : public ::testing::Test {
+ protected:
+  ReporterTest() {
+    std::string folder = "/tmp/reporter-XXXXXX";  // short: a socket's path has at most 107 characters
+    lan_ = mkdtemp(folder.data());
+  }
+  ~ReporterTest() override { std::filesystem::remove_all(lan_); }
+
+  Survey Ask() {
+    const auto sockets = ListSockets(lan_);
+    EXPECT_OK(sockets);
+    return SurveyDevices(*sockets, kNonce, proxy_.get());
+  }
+
+  std::string lan_;
+  const std::shared_ptr<const crypto::Signer> key_ = NewKey();
+  const std::shared_ptr<const crypto::Signer> proxy_ = NewKey();
+};
+
+// HOME-1, FOTA-D, FOTA-K
+TEST_F(ReporterTest, AManifestHoldsWhatTheDevicesSignedAndWhatTheGatewaySignedForThem) {
+  FakeDevice lamp(lan_, "lamp", {{"L-1", {.key = key_}}, {"L-2", {}}});
+  const Survey survey = Ask();
+  EXPECT_THAT(survey.components, SizeIs(2));
+  EXPECT_TRUE(survey.components.at("L-2").constrained);
+  const auto bytes = PackManifest(survey, "home-1", kNonce, 5, kNow, *key_);
+  ASSERT_OK(bytes);
+  const auto envelope = trust::ParseManifestEnvelope(*bytes);
+  ASSERT_OK(envelope);
+  const auto manifest = trust::VerifyManifest(*envelope, "home-1", key_->public_key(), kNonce, 4);
+  ASSERT_OK(manifest);
+  ASSERT_THAT(manifest->reports, SizeIs(2));
+  const auto own = trust::VerifyReport(
+      *manifest->reports[0], {"L-1", trust::KeyId(key_->public_key()), key_->public_key(), false, 0, kNonce});
+  EXPECT_OK(own);
+  const auto proxied = trust::VerifyReport(*manifest->reports[1], {"L-2", trust::KeyId(proxy_->public_key()),
+                                                                   proxy_->public_key(), true, 0, kNonce});
+  EXPECT_OK(proxied);
+}
+
+// HOME-2
+TEST_F(ReporterTest, DevicesComeAndGoAndWhoeverStartsAgainIsSeen) {
+  EXPECT_THAT(Ask().sockets, IsEmpty());
+  auto lamp = std::make_unique<FakeDevice>(lan_, "lamp",
+                                           std::map<std::string, FakeComponent>{{"L-1", {.key = key_}}});
+  const Survey first = Ask();
+  ASSERT_THAT(first.sockets, SizeIs(1));
+  lamp.reset();
+  EXPECT_THAT(Ask().sockets, IsEmpty());
+  lamp = std::make_unique<FakeDevice>(lan_, "lamp",
+                                      std::map<std::string, FakeComponent>{{"L-1", {.key = key_}}});
+  const Survey again = Ask();
+  ASSERT_THAT(again.sockets, SizeIs(1));
+  EXPECT_NE(again.sockets[0].instance, first.sockets[0].instance);
+}
+
+TEST_F(ReporterTest, NonsenseIsLeftOutAndSilencesNobody) {
+  FakeDevice good(lan_, "good", {{"G-1", {.key = key_}}});
+  FakeDevice liar(lan_, "liar", {{"X-1", {.key = key_}}});
+  liar.called = "good";
+  FakeDevice babbler(lan_, "babbler", {{"B-1", {.key = key_}}});
+  babbler.raw_reports = {"", "{}", "\xff", "[[[[[[",
+                         R"({"signatures": [], "signed": {"_type": "version-report"}})"};
+  FakeDevice flood(lan_, "flood", {{"F-1", {.key = key_}}});
+  flood.raw_reports = std::vector<std::string>(kMaxComponents + 1, "{}");
+  FakeDevice bloat(lan_, "bloat", {{"H-1", {.key = key_}}});
+  bloat.raw_reports = {std::string(kMaxReportBytes + 1, ' ')};
+  std::map<std::string, FakeComponent> many;
+  for (int i = 0; i <= kMaxComponents; ++i) many[std::to_string(i)] = {.key = key_};
+  FakeDevice hydra(lan_, "hydra", many);
+  const Survey survey = Ask();
+  EXPECT_THAT(survey.components, ElementsAre(Pair("G-1", ::testing::_)));
+  EXPECT_THAT(survey.reports, SizeIs(1));
+}
+
+TEST_F(ReporterTest, AComponentIsClaimedOnce) {
+  FakeDevice first(lan_, "a", {{"L-1", {.key = key_}}});
+  FakeDevice second(lan_, "b", {{"L-1", {.key = key_}}});
+  const Survey survey = Ask();
+  EXPECT_THAT(survey.reports, SizeIs(1));
+  EXPECT_EQ(survey.components.at("L-1").socket.device_id, "a");
+}
+
+// FOTA-K
+TEST_F(ReporterTest, TheProxyKeySignsNothingButProxiedReportsToThisNonce) {
+  trust::VersionReport report;
+  report.ecu_serial = "L-1";
+  report.hardware_id = "t1-a";
+  report.sha256 = std::string(64, 'a');
+  report.report_counter = 1;
+  report.nonce = kNonce;
+  report.proxied = true;
+  FakeDevice lamp(lan_, "lamp", {{"L-1", {}}});
+  const auto signs = [&](const trust::Envelope& envelope) {
+    lamp.raw_reports = {envelope.Serialise()};
+    return !Ask().reports.empty();
+  };
+  EXPECT_TRUE(signs(report.ToEnvelope()));
+  trust::VersionReport other = report;
+  other.nonce = "another";
+  EXPECT_FALSE(signs(other.ToEnvelope()));
+  other = report;
+  other.proxied = false;
+  EXPECT_FALSE(signs(other.ToEnvelope()));
+  other = report;
+  other.ecu_serial = "L-2";
+  EXPECT_FALSE(signs(other.ToEnvelope()));
+  trust::Envelope already_signed = report.ToEnvelope();
+  ASSERT_OK(already_signed.Sign(*key_));
+  EXPECT_FALSE(signs(already_signed));
+  trust::GatewayManifest manifest;
+  manifest.gateway_id = "home-1";
+  manifest.nonce = kNonce;
+  manifest.manifest_counter = 1;
+  EXPECT_FALSE(signs(manifest.ToEnvelope()));
+  // Without a proxy key nothing is signed at all.
+  lamp.raw_reports = {report.ToEnvelope().Serialise()};
+  EXPECT_THAT(SurveyDevices(*ListSockets(lan_), kNonce, nullptr).reports, IsEmpty());
+}
+
+TEST_F(ReporterTest, AFolderThatIsNotThereIsAnError) {
+  EXPECT_THAT(ListSockets(lan_ + "/nowhere"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace countersign::gateway
