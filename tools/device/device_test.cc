@@ -300,6 +300,7 @@ TEST_F(DeviceTest, EndsATransferThatDoesNotEnd) {
   int chunks = 0;
   while (chunks < kMostChunks && writer->Write(request)) ++chunks;
   EXPECT_LT(chunks, kMostChunks);
+  writer->WritesDone();
   EXPECT_OK(rpc::FromGrpc(writer->Finish()));
   EXPECT_EQ(response.failure_reason(), common::v1::FAILURE_REASON_INTEGRITY);
   ExpectWorks();
