@@ -3,6 +3,10 @@
 #include "common/trust/update.h"
 
 #include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -162,6 +166,52 @@ class UpdateTest : public ::testing::Test {
     return Eventually([&] { return AssignmentOf(serial).phase() == phase; });
   }
 
+  // The agent as a process.
+  class Agent {
+   public:
+    explicit Agent(UpdateTest& test) {
+      const rpc::TlsOptions tls = test.world_.pki.TlsFor({rpc::Role::kGateway, "home-1"});
+      const std::map<std::string, std::string> flags = {
+          {"--id", "home-1"},
+          {"--dir", test.folder_ + "/state"},
+          {"--lan", test.lan()},
+          {"--key", test.Write("key.pem", dynamic_cast<const crypto::PemSigner&>(*test.home_->key).ToPem())},
+          {"--proxy-key",
+           test.Write("proxy.pem", dynamic_cast<const crypto::PemSigner&>(*test.home_->proxy_key).ToPem())},
+          {"--director-root", test.Write("director.json", test.world_.DirectorRoot())},
+          {"--image-root", test.Write("images.json", test.world_.publisher.Root())},
+          {"--tls-cert", tls.certificate_file},
+          {"--tls-key", tls.key_file},
+          {"--tls-ca", tls.ca_file},
+          {"--trust-domain", tls.trust_domain},
+          {"--inventory-address", test.world_.config().inventory_address},
+          {"--rollout-address", absl::StrCat("127.0.0.1:", test.world_.replica().app().grpc_port())},
+          {"--package-store-address", test.world_.store.address()}};
+      std::vector<std::string> words = {"tools/gateway/gateway"};
+      for (const auto& [flag, value] : flags) words.insert(words.end(), {flag, value});
+      words.insert(words.end(), {"run", "--check-in-interval", "3600"});
+      std::vector<char*> arguments;
+      for (std::string& word : words) arguments.push_back(word.data());
+      arguments.push_back(nullptr);
+      EXPECT_EQ(posix_spawn(&process_, arguments[0], nullptr, nullptr, arguments.data(), environ), 0);
+    }
+    ~Agent() { Kill(); }
+    void Kill() {
+      if (process_ == 0) return;
+      kill(process_, SIGKILL);
+      waitpid(std::exchange(process_, 0), nullptr, 0);
+    }
+
+   private:
+    pid_t process_ = 0;
+  };
+
+  std::string Write(const std::string& name, const std::string& content) {
+    const std::string path = absl::StrCat(folder_, "/", name);
+    EXPECT_OK(WriteFileAtomically(path, content, 0600));
+    return path;
+  }
+
   World world_;
   std::string folder_;
   Home* home_ = nullptr;
@@ -295,6 +345,29 @@ TEST_F(UpdateTest, AWrongProxyKeyIsRefusedForTheConstrainedComponentOnly) {
   for (const auto& result : outcome_.response.results()) {
     EXPECT_EQ(result.accepted(), result.ecu_serial() == "ecu-1") << result.DebugString();
   }
+}
+
+// The binary itself, killed in the middle. HOME-1, FOTA-B, FOTA-E
+TEST_F(UpdateTest, TheAgentThatIsKilledGoesOnWhereItWas) {
+  const ImageSpec image = world_.PublishImage(2);
+  MakeHome({"ecu-1", "ecu-constrained"});
+  reporter_.reset();
+  updater_.reset();
+  state_.reset();
+  Agent first(*this);
+  ASSERT_TRUE(Eventually([&] { return devices_["ecu-1"]->Get("ecu-1").report_counter > 1; }));
+  devices_["ecu-constrained"]->With([](auto& all) { all["ecu-constrained"].loses_answers = true; });
+  Launch(image);
+  // It hears of it by a hint: by itself it would ask in an hour.
+  ASSERT_TRUE(Eventually([&] {
+    return devices_["ecu-1"]->Get("ecu-1").transfers +
+               devices_["ecu-constrained"]->Get("ecu-constrained").transfers >
+           0;
+  }));
+  first.Kill();
+  Agent second(*this);
+  EXPECT_TRUE(Reaches("ecu-1", UPDATE_PHASE_SUCCEEDED));
+  EXPECT_TRUE(Reaches("ecu-constrained", UPDATE_PHASE_SUCCEEDED));
 }
 
 }  // namespace
