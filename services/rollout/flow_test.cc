@@ -269,6 +269,52 @@ TEST_F(FlowTest, DecisionsMadeWhileTheServiceIsAwayAreTakenWhenItComesBack) {
   EXPECT_EQ(Get(name).counts().total(), 1);
 }
 
+// With liaison too: from the manufacturer's announcement to the completed update.
+TEST_F(FlowTest, AnAnnouncedReleaseIsRolledOut) {
+  world_.StartLiaison();
+  world_.Kill();  // the next one knows where liaison is
+  Home& home = world_.AddHome("gw-1", {"ecu-1"});
+  AddPolicy("gw-1");
+  ASSERT_OK_AND_ASSIGN(const std::string release, world_.Announce(image_));
+  v1::CreateRolloutRequest request;
+  request.mutable_rollout()->set_display_name("May patches");
+  request.mutable_rollout()->add_releases(release);
+  request.mutable_rollout()->set_filter("model = \"T1\"");
+  request.set_request_id(crypto::Uuid());
+  ASSERT_OK_AND_ASSIGN(const v1::Rollout created, Call(*world_.As(kOperator), &Stub::CreateRollout, request));
+  EXPECT_EQ(created.created_by(), "operator/alice");
+  EXPECT_EQ(created.assignment_timeout().seconds(), 24 * 3600);
+  ASSERT_OK_AND_ASSIGN(const v1::Rollout again, Call(*world_.As(kOperator), &Stub::CreateRollout, request));
+  EXPECT_EQ(again.name(), created.name()) << "the same request twice is done once";
+
+  v1::CreateRolloutRequest wrong = request;
+  wrong.set_request_id(crypto::Uuid());
+  wrong.mutable_rollout()->set_filter("colour = \"red\"");
+  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::CreateRollout, wrong),
+              StatusIs(absl::StatusCode::kInvalidArgument, "FILTER_INVALID"));
+  wrong.mutable_rollout()->set_releases(0, "manufacturers/acme/releases/none");
+  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::CreateRollout, wrong),
+              StatusIs(absl::StatusCode::kInvalidArgument, "RELEASE_UNKNOWN"));
+
+  ASSERT_TRUE(Eventually([&] { return Get(created.name()).state() == v1::Rollout::STATE_READY; }));
+  v1::StartRolloutRequest start;
+  start.set_name(created.name());
+  start.set_etag(created.etag());
+  start.set_request_id(crypto::Uuid());
+  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::StartRollout, start),
+              StatusIs(absl::StatusCode::kAborted, "ETAG_MISMATCH"))
+      << "it has changed since it was made";
+  start.set_etag(Get(created.name()).etag());
+  start.set_request_id(crypto::Uuid());
+  ASSERT_OK(Call(*world_.As(kOperator), &Stub::StartRollout, start));
+  ASSERT_TRUE(IsLetIn(created.name()));
+  EXPECT_EQ(Only(created.name()).release(), release);
+  ASSERT_TRUE(DirectorNames("gw-1"));
+  World::Install(home.ecus["ecu-1"], image_);
+  ASSERT_OK(world_.Report(home));
+  EXPECT_TRUE(Reaches(created.name(), common::v1::UPDATE_PHASE_SUCCEEDED));
+}
+
 // A release that the user could not be told about is nothing to be launched silently.
 TEST_F(FlowTest, ARolloutWhoseNoticeIsIncompleteIsPausedWithTheReason) {
   world_.AddHome("gw-1", {"ecu-1"});

@@ -180,6 +180,35 @@ std::unique_ptr<consent::v1::ConsentService::Stub> World::ConsentAs(const rpc::I
   return consent::v1::ConsentService::NewStub(Dial("consent", consent_->grpc_port(), identity));
 }
 
+void World::StartLiaison() {
+  liaison::Config config;
+  config.server.tls = pki.TlsFor({rpc::Role::kService, "liaison"});
+  config.server.registry = &liaison_registry_;
+  config.database = db::TestCluster::Shared().CreateDatabase();
+  config.package_store_address = store.address();
+  liaison_ = Require(liaison::App::Start(config));
+  config_.liaison_address = absl::StrCat("127.0.0.1:", liaison_->grpc_port());
+  liaison::v1::CreateManufacturerRequest request;
+  request.mutable_manufacturer()->set_name("manufacturers/acme");
+  request.mutable_manufacturer()->set_display_name("Acme");
+  request.mutable_manufacturer()->set_channel(liaison::v1::Manufacturer::CHANNEL_PUSH);
+  request.set_request_id(crypto::Uuid());
+  const auto stub = liaison::v1::LiaisonService::NewStub(Dial("liaison", liaison_->grpc_port(), kOperator));
+  Require(Call(*stub, &liaison::v1::LiaisonService::Stub::CreateManufacturer, request).status());
+}
+
+absl::StatusOr<std::string> World::Announce(const ImageSpec& image) {
+  liaison::v1::CreateReleaseRequest request;
+  request.mutable_release()->set_name(absl::StrCat("manufacturers/acme/releases/thermostat-", image.version));
+  *request.mutable_release()->mutable_info() = InfoOf(image);
+  request.set_request_id(crypto::Uuid());
+  const auto stub = liaison::v1::LiaisonService::NewStub(
+      Dial("liaison", liaison_->grpc_port(), {rpc::Role::kManufacturer, "acme"}));
+  const auto release = Call(*stub, &liaison::v1::LiaisonService::Stub::CreateRelease, request);
+  if (!release.ok()) return release.status();
+  return release->name();
+}
+
 Home& World::AddHome(const std::string& id, const std::vector<std::string>& serials) {
   using InventoryStub = inventory::v1::InventoryService::Stub;
   const auto operator_stub =

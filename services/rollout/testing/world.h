@@ -24,9 +24,11 @@
 #include "countersign/common/v1/update.pb.h"
 #include "countersign/consent/v1/consent.grpc.pb.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
+#include "countersign/liaison/v1/liaison.grpc.pb.h"
 #include "countersign/rollout/v1/rollout.grpc.pb.h"
 #include "services/consent/app.h"
 #include "services/inventory/app.h"
+#include "services/liaison/app.h"
 #include "services/package_store/testing/publisher.h"
 #include "services/rollout/app.h"
 #include "services/rollout/storage/director_store.h"
@@ -116,6 +118,11 @@ class World {
   void StartConsent();
   std::unique_ptr<consent::v1::ConsentService::Stub> ConsentAs(const rpc::Identity& identity);
 
+  // The same of liaison, with acme as a manufacturer that pushes.
+  void StartLiaison();
+  // Acme announces `image`, which must be in the package store. Returns the release's name.
+  absl::StatusOr<std::string> Announce(const package_store::testing::ImageSpec& image);
+
   // A home with one thermostat for each serial, provisioned in the inventory, that has reported once.
   Home& AddHome(const std::string& id, const std::vector<std::string>& serials);
   // All of the home's reports, signed. `break_proofs` signs them with a wrong key.
@@ -157,6 +164,8 @@ class World {
   std::unique_ptr<inventory::App> inventory_;
   metrics::Registry consent_registry_;
   std::unique_ptr<consent::App> consent_;
+  metrics::Registry liaison_registry_;
+  std::unique_ptr<liaison::App> liaison_;
   std::shared_ptr<grpc::Channel> Dial(const std::string& service, int port, const rpc::Identity& as);
   Config config_;
   std::unique_ptr<db::Database> database_;
