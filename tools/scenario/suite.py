@@ -1,0 +1,254 @@
+"""The six services, their certificates and keys, as real processes in a scratch folder."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from postgres import Cluster
+
+TRUST_DOMAIN = "demo.countersign.example"
+SERVICES = ("appid-registry", "inventory", "package-store", "liaison", "consent", "rollout")
+PEERS = {
+    "appid-registry": (),
+    "consent": (),
+    "inventory": ("appid-registry",),
+    "liaison": ("package-store",),
+    "package-store": (),
+    "rollout": ("inventory", "liaison", "package-store", "consent"),
+}
+# The services' keys that are online; what signs roots, targets and roles never comes near a service.
+KEYS = {
+    "appid-registry": {"answer-key": "appid-answer"},
+    "consent": {"record-key": "consent-record"},
+    "inventory": {},
+    "liaison": {},
+    "package-store": {"snapshot-key": "snapshot", "timestamp-key": "timestamp"},
+    "rollout": {
+        "director-targets-key": "director-targets",
+        "director-snapshot-key": "director-snapshot",
+        "director-timestamp-key": "director-timestamp",
+    },
+}
+START_SECONDS = 60
+
+
+class CommandFailed(RuntimeError):
+    """A command of `countersign` or another program ended with an error, which is its text."""
+
+    def __init__(self, command: list, status: int, error: str) -> None:
+        super().__init__(error.strip())
+        self.command = command
+        self.status = status
+
+
+class ReservedPort:
+    """A port that is ours for as long as this lives: bound here, so that nobody is given it, and not listened on,
+    so that the server that it is for may bind it too."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
+
+
+class Process:
+    """A program with its log; `kill` is SIGKILL, `stop` SIGTERM and the exit status."""
+
+    def __init__(self, name: str, command: list, log: pathlib.Path) -> None:
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = log
+        self.start()
+
+    def start(self) -> None:
+        with open(self.log, "ab") as out:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> int:
+        self._process.terminate()
+        try:
+            return self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -signal.SIGKILL
+
+    def check(self) -> None:
+        status = self._process.poll()
+        if status is not None:
+            raise RuntimeError(f"{self.name} ended with status {status}; its log {self.log} ends with:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+class Suite:
+    """Everything of an operator, from its certificates to its running services."""
+
+    def __init__(self, binaries: pathlib.Path, folder: pathlib.Path) -> None:
+        self.binaries = binaries.resolve()
+        self.folder = folder
+        self.pki = folder / "pki"
+        self.keys = folder / "keys"
+        self.certificates = folder / "certificates"
+        self.logs = folder / "logs"
+        for path in (self.keys, self.certificates, self.logs, folder / "metadata", folder / "blobs"):
+            path.mkdir(parents=True)
+        self.cluster: Cluster | None = None
+        self.processes: dict[str, Process] = {}
+        self._ports = {name: (ReservedPort(), ReservedPort()) for name in SERVICES}
+
+    # Programs.
+
+    def binary(self, label: str) -> pathlib.Path:
+        return self.binaries / label
+
+    def run(self, *command) -> str:
+        """Runs a program to its end and returns what it printed."""
+        command = [str(part) for part in command]
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise CommandFailed(command, result.returncode, result.stderr or result.stdout)
+        return result.stdout
+
+    def offline(self, *arguments) -> str:
+        """`countersign` without an identity, on files."""
+        return self.run(self.binary("tools/ctl/countersign"), *arguments)
+
+    def ctl(self, identity: str, *arguments):
+        """`countersign --json` as an identity, e.g. "operator/ops"; returns what it answered."""
+        text = self.run(
+            self.binary("tools/ctl/countersign"), "--config", self.config(identity), "--json", *arguments
+        )
+        return json.loads(text) if text.strip() else None
+
+    # Identities.
+
+    def init_pki(self) -> None:
+        self.run(self.binary("tools/pki/pki"), "init", self.pki, "--trust-domain", TRUST_DOMAIN)
+
+    def issue(self, identity: str) -> None:
+        self.run(self.binary("tools/pki/pki"), "issue", self.pki, identity, "--out", self.certificates)
+
+    def tls_flags(self, identity: str) -> list:
+        name = identity.replace("/", "-")
+        return [
+            f"--tls-cert={self.certificates}/{name}.crt",
+            f"--tls-key={self.certificates}/{name}.key",
+            f"--tls-ca={self.certificates}/ca.crt",
+            f"--trust-domain={TRUST_DOMAIN}",
+        ]
+
+    def config(self, identity: str) -> pathlib.Path:
+        """The file that --config of `countersign` takes for an identity."""
+        path = self.folder / (identity.replace("/", "-") + ".toml")
+        if not path.exists():
+            flags = self.tls_flags(identity) + [f"--{name}-address={self.address(name)}" for name in SERVICES]
+            lines = [flag[2:].replace("=", ' = "', 1) + '"' for flag in flags]
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    # Keys.
+
+    def create_key(self, name: str, kind: str = "ecdsa-p256") -> pathlib.Path:
+        path = self.keys / f"{name}.pem"
+        self.offline("key", "create", path, "--type", kind)
+        return path
+
+    def key(self, name: str) -> pathlib.Path:
+        return self.keys / f"{name}.pem"
+
+    def public_key(self, name: str) -> pathlib.Path:
+        return self.keys / f"{name}.pem.pub"
+
+    # Services.
+
+    def address(self, service: str) -> str:
+        return self._ports[service][0].address
+
+    def http_address(self, service: str) -> str:
+        return self._ports[service][1].address
+
+    def start_services(self) -> None:
+        self.cluster = Cluster()
+        for name in SERVICES:
+            self.issue(f"service/{name}")
+            for key in KEYS[name].values():
+                self.create_key(key)
+
+    def launch(self, image_root: pathlib.Path) -> None:
+        """Starts the six services and waits until each is ready."""
+        for name in SERVICES:
+            module = name.replace("-", "_")
+            command = [
+                self.binary(f"services/{module}/{module}"),
+                f"--listen={self.address(name)}",
+                f"--http-listen={self.http_address(name)}",
+                f"--database={self.cluster.create_database(module)}",
+                *self.tls_flags(f"service/{name}"),
+                *(f"--{peer}-address={self.address(peer)}" for peer in PEERS[name]),
+                *(f"--{flag}={self.key(key)}" for flag, key in KEYS[name].items()),
+            ]
+            if name == "package-store":
+                command.append(f"--blob-dir={self.folder / 'blobs'}")
+            if name == "rollout":
+                command.append(f"--consent-public-key={self.public_key('consent-record')}")
+                command.append(f"--image-root={image_root}")
+            self.start(name, command)
+        for name in SERVICES:
+            self.wait_ready(name)
+
+    def start(self, name: str, command: list) -> Process:
+        process = Process(name, command, self.logs / f"{name}.log")
+        self.processes[name] = process
+        return process
+
+    def restart_killed(self, name: str) -> None:
+        """SIGKILL, and a start with the same command."""
+        self.processes[name].kill()
+        self.processes[name].start()
+
+    def wait_ready(self, name: str) -> None:
+        url = f"http://{self.http_address(name)}/readyz"
+
+        def ready() -> bool:
+            self.processes[name].check()
+            try:
+                with urllib.request.urlopen(url, timeout=5) as response:
+                    return response.status == 200
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                return False
+
+        wait_for(ready, f"{name} to be ready at {url}", START_SECONDS)
+
+    def stop(self) -> None:
+        for process in reversed(list(self.processes.values())):
+            process.kill()
+        if self.cluster is not None:
+            self.cluster.stop()
+
+
+def wait_for(condition, what: str, seconds: float):
+    """Asks `condition` until its answer is true, and returns it; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"waited {seconds:.0f} seconds in vain for {what}")
+        time.sleep(0.1)
