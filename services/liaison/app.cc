@@ -5,6 +5,7 @@
 
 #include "common/db/database.h"
 #include "common/db/migrations.h"
+#include "common/db/request_ids.h"
 #include "common/db/request_ids_migrations.h"
 #include "common/rpc/channel.h"
 #include "common/status/macros.h"
@@ -19,7 +20,11 @@ namespace countersign::liaison {
 namespace {
 
 // The workers use connections beside the executor's threads.
-constexpr int kOwnConnections = 2;
+constexpr int kOwnConnections = 3;
+
+constexpr absl::Duration kHousekeepingInterval = absl::Minutes(10);
+// Longer than anybody tries a request again.
+constexpr absl::Duration kRequestIdAge = absl::Hours(7 * 24);
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -52,6 +57,7 @@ struct App::Parts {
   Messenger messenger;
   std::optional<Periodic> refresher_thread;
   std::optional<Periodic> messenger_thread;
+  std::optional<Periodic> housekeeping_thread;
 };
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -68,6 +74,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
                                   [&refresher = parts->refresher] { return refresher.Round(); });
   parts->messenger_thread.emplace("messenger", config.poll_interval,
                                   [&messenger = parts->messenger] { return messenger.Round(); });
+  parts->housekeeping_thread.emplace(
+      "housekeeping", kHousekeepingInterval, [&database = parts->database, &clock = *config.clock] {
+        return db::PurgeRequestIds(database, clock.Now() - kRequestIdAge).status();
+      });
   return std::unique_ptr<App>(new App(std::move(parts)));
 }
 
@@ -89,6 +99,7 @@ void App::Stop() {
   parts_->server.Drain();
   parts_->refresher_thread.reset();
   parts_->messenger_thread.reset();
+  parts_->housekeeping_thread.reset();
 }
 
 }  // namespace countersign::liaison

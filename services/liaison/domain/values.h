@@ -26,6 +26,7 @@ struct Manufacturer {
   RefreshState refresh_state = RefreshState::kNever;
   std::optional<absl::Time> refresh_time;
   std::string refresh_error;
+  absl::Time next_refresh;      // when its backend is to be asked
   std::string proposed_sha256;  // of the role metadata that was proposed last, hex
 };
 

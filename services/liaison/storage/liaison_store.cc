@@ -15,7 +15,7 @@ using domain::Release;
 
 constexpr char kManufacturerColumns[] =
     "id, display_name, channel, backend_address, create_time, refresh_state, refresh_time, refresh_error, "
-    "proposed_sha256";
+    "next_refresh, proposed_sha256";
 constexpr char kReleaseColumns[] =
     "manufacturer, id, component, version, version_format, release_counter, models, hardware_ids, "
     "minimum_installed_version, info, state, create_time";
@@ -31,6 +31,7 @@ Manufacturer ToManufacturer(const pqxx::row& row) {
   manufacturer.refresh_state = static_cast<domain::RefreshState>(row["refresh_state"].as<int>());
   manufacturer.refresh_time = db::NullableTimeOf(row["refresh_time"]);
   manufacturer.refresh_error = db::TextOf(row["refresh_error"]);
+  manufacturer.next_refresh = db::TimeOf(row["next_refresh"]);
   manufacturer.proposed_sha256 = row["proposed_sha256"].as<std::string>();
   return manufacturer;
 }
@@ -215,16 +216,19 @@ absl::Status LiaisonStore::ExtendLease(absl::string_view id, absl::string_view o
   });
 }
 
-absl::Status LiaisonStore::FinishRefresh(absl::string_view id, absl::string_view owner, absl::Time now,
-                                         absl::Time next, const std::string& error) {
+absl::Status LiaisonStore::FinishRefresh(absl::string_view id, absl::string_view owner,
+                                         absl::Time next_refresh, absl::Time now, absl::Time next,
+                                         const std::string& error) {
   return database_.RunInTransaction("FinishRefresh", [&](db::Transaction& tx) -> absl::Status {
     const pqxx::result updated = tx.exec_params(
-        "UPDATE manufacturers SET lease_owner = NULL, lease_until = NULL, refresh_state = $3, refresh_time = "
-        "$4, "
-        "next_refresh = $5, refresh_error = $6 WHERE id = $1 AND lease_owner = $2",
+        "UPDATE manufacturers SET lease_owner = NULL, lease_until = NULL, refresh_time = $4, "
+        "refresh_error = $6, refresh_state = CASE WHEN next_refresh = $7 THEN $3::int ELSE $8::int END, "
+        "next_refresh = CASE WHEN next_refresh = $7 THEN $5 ELSE next_refresh END "
+        "WHERE id = $1 AND lease_owner = $2",
         std::string(id), std::string(owner),
         static_cast<int>(error.empty() ? domain::RefreshState::kSucceeded : domain::RefreshState::kFailed),
-        db::Timestamp(now), db::Timestamp(next), error);
+        db::Timestamp(now), db::Timestamp(next), error, db::Timestamp(next_refresh),
+        static_cast<int>(domain::RefreshState::kRunning));
     return updated.affected_rows() == 1 ? absl::OkStatus() : LeaseLost(id);
   });
 }

@@ -55,9 +55,10 @@ class LiaisonStore {
                                                                    absl::Time lease_until);
   // ABORTED (LEASE_LOST) when it has been taken over.
   absl::Status ExtendLease(absl::string_view id, absl::string_view owner, absl::Time lease_until);
-  // The outcome; `error` empty for success. ABORTED (LEASE_LOST).
-  absl::Status FinishRefresh(absl::string_view id, absl::string_view owner, absl::Time now, absl::Time next,
-                             const std::string& error);
+  // The outcome of what was claimed with `next_refresh`; `error` empty for success. Who asked for a refresh
+  // meanwhile gets another one at once. ABORTED (LEASE_LOST).
+  absl::Status FinishRefresh(absl::string_view id, absl::string_view owner, absl::Time next_refresh,
+                             absl::Time now, absl::Time next, const std::string& error);
   absl::Status SetProposed(absl::string_view id, absl::string_view sha256);
 
   // A release that a manufacturer pushes. ALREADY_EXISTS (RELEASE_EXISTS), NOT_FOUND (MANUFACTURER_UNKNOWN),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,13 @@ class Problems {
   std::string text_;
 };
 
+// For the operator; what comes from gRPC itself has no reason but a code.
+std::string Describe(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return absl::StrCat(status.message(), " (",
+                      reason.empty() ? absl::StatusCodeToString(status.code()) : reason, ")");
+}
+
 }  // namespace
 
 Refresher::Refresher(const Parts& parts)
@@ -67,9 +75,9 @@ absl::Status Refresher::Round() {
                 {{"manufacturer", manufacturer->id}, {"status", outcome}});
     }
     const absl::Time end = parts_.clock.Now();
-    const std::string error =
-        outcome.ok() ? "" : absl::StrCat(outcome.message(), " (", ReasonOf(outcome), ")");
-    RETURN_IF_ERROR(parts_.store.FinishRefresh(manufacturer->id, owner_, end, end + parts_.interval, error));
+    const std::string error = outcome.ok() ? "" : Describe(outcome);
+    RETURN_IF_ERROR(parts_.store.FinishRefresh(manufacturer->id, owner_, manufacturer->next_refresh, end,
+                                               end + parts_.interval, error));
   }
 }
 
@@ -147,13 +155,17 @@ absl::Status Messenger::Round() {
   const absl::Time now = parts_.clock.Now();
   ASSIGN_OR_RETURN(const std::vector<LiaisonStore::Delivery> deliveries,
                    parts_.store.ClaimDeliveries(now, now + parts_.retry, kDeliveriesARound));
+  // One who does not answer is not waited for again: the others' notices are due too.
+  std::set<std::string> silent;
   for (const LiaisonStore::Delivery& delivery : deliveries) {
     const domain::Notice& notice = delivery.notice;
+    if (silent.count(notice.manufacturer) > 0) continue;
     BackendClient backend(parts_.dialer, notice.manufacturer, delivery.backend_address);
     const absl::Status received = backend.ReceiveNotice(notice, parts_.clock.Now() + kCallTimeout);
     if (!received.ok()) {
       log::Warn("a notice could not be delivered and will be tried again",
                 {{"manufacturer", notice.manufacturer}, {"status", received}});
+      silent.insert(notice.manufacturer);
       continue;
     }
     RETURN_IF_ERROR(parts_.store.MarkDelivered(notice.manufacturer, {notice.id}));
