@@ -267,13 +267,14 @@ TEST_F(DeviceTest, AnImageThatIsAlteredOnItsDiskBeforeTheBootIsNotRun) {
   ExpectInstalls();
   ASSERT_OK(Activate(offer_.approved().sha256));
   ASSERT_OK(WriteFileAtomically(ComponentFolder() + "/slot-b/image", "the evil image"));
-  Boot();
+  ASSERT_NO_FATAL_FAILURE(Boot());
   EXPECT_EQ(component().running().version, "1.0.0");
   EXPECT_EQ(Describe().last_update(), common::v1::UPDATE_PHASE_ROLLED_BACK);
 }
 
 // FOTA-R1, FOTA-R2
 TEST_F(DeviceTest, RefusesAnAlteredImage) {
+  ExpectInstalls();  // also in the place of a good one, which is then gone
   std::string altered = offer_.image;
   altered[3] ^= 1;
   ExpectRefused(common::v1::FAILURE_REASON_INTEGRITY, offer_.Header(), altered);

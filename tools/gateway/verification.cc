@@ -98,7 +98,7 @@ Verdict Verification::Verify(const std::vector<trust::InstalledComponent>& compo
     for (const auto& [serial, ecu] : target.custom.ecu_identifiers) {
       const auto component = std::find_if(
           components.begin(), components.end(),
-          [&serial](const trust::InstalledComponent& here) { return here.ecu_serial == serial; });
+          [&serial = serial](const trust::InstalledComponent& here) { return here.ecu_serial == serial; });
       const absl::Status status =
           component == components.end()
               ? trust::Refuse(trust::kUnknownEcu,
