@@ -146,8 +146,8 @@ struct App::Parts {
   ~Parts() { Stop(); }
 
   void StartWorkers() {
-    const auto loop = [this](std::optional<Loop>& place, const std::string& name, absl::Duration interval,
-                             auto& worker) {
+    const auto loop = [](std::optional<Loop>& place, const std::string& name, absl::Duration interval,
+                         auto& worker) {
       place.emplace(name, interval, [&worker](std::stop_token stop) { return worker.Round(stop); });
     };
     absl::MutexLock lock(&mutex);

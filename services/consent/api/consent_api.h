@@ -16,7 +16,6 @@
 
 namespace countersign::consent {
 
-namespace v1 = ::countersign::consent::v1;
 
 // ConsentService. Thread-safe.
 class ConsentApi {

@@ -17,7 +17,6 @@
 // INVALID_ARGUMENT (REQUEST_INVALID; NAME_INVALID for resource names) that names the field.
 namespace countersign::consent {
 
-namespace v1 = ::countersign::consent::v1;
 
 // "gateways/{gateway}"; with "gateways/-" nullopt.
 absl::StatusOr<std::string> ParseGateway(absl::string_view name);

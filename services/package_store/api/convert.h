@@ -13,7 +13,6 @@
 // Domain to proto and back.
 namespace countersign::package_store {
 
-namespace v1 = ::countersign::package_store::v1;
 
 v1::MetadataFile ToProto(const MetadataFile& file);
 v1::Upload ToProto(const Upload& upload);

@@ -17,7 +17,6 @@
 
 namespace countersign::package_store {
 
-namespace v1 = ::countersign::package_store::v1;
 
 // PackageStoreService. Thread-safe.
 class PackageStoreApi {
