@@ -4,14 +4,11 @@
 #include <thread>
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "common/clock/clock.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
 #include "common/db/request_ids_migrations.h"
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
-#include "common/log/log.h"
 #include "common/rpc/channel.h"
 #include "common/status/macros.h"
 #include "services/inventory/api/convert.h"
@@ -27,19 +24,6 @@ namespace countersign::inventory {
 namespace {
 
 constexpr absl::Duration kDatabasePatience = absl::Minutes(1);
-constexpr absl::Duration kDatabaseRetry = absl::Milliseconds(250);
-
-// Nothing says that the database is started before its services.
-absl::Status MigratePatiently(db::Database& database) {
-  const absl::Time give_up = SystemClock().Now() + kDatabasePatience;
-  while (true) {
-    const absl::Status status =
-        db::Migrate(database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), InventoryMigrations()});
-    if (!absl::IsUnavailable(status) || SystemClock().Now() >= give_up) return status;
-    log::Warn("the database does not answer yet", {{"status", status}});
-    absl::SleepFor(kDatabaseRetry);
-  }
-}
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -101,7 +85,9 @@ struct App::Parts {
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
   {
     db::Database database(DatabaseOptions(config));
-    RETURN_IF_ERROR(MigratePatiently(database));
+    RETURN_IF_ERROR(db::MigrateWhenReady(
+        database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), InventoryMigrations()},
+        kDatabasePatience));
   }
   return std::make_unique<Parts>(config);
 }

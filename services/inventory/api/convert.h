@@ -28,12 +28,6 @@ google::protobuf::Timestamp ToProto(absl::Time time);
 absl::StatusOr<domain::Gateway> FromProto(const v1::Gateway& gateway, absl::Time now);
 absl::StatusOr<domain::Device> FromProto(const v1::Device& device, absl::Time now);
 
-// The bytes that stand for a request in the record of its request_id: the same for equal requests.
-std::string RequestBytes(const google::protobuf::MessageLite& request);
-
-// INVALID_ARGUMENT (REQUEST_ID_INVALID) unless it is a UUID in its usual form.
-absl::Status CheckRequestId(absl::string_view request_id);
-
 }  // namespace countersign::inventory
 
 #endif  // COUNTERSIGN_SERVICES_INVENTORY_API_CONVERT_H_

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/random.h"
 #include "common/db/page_token.h"
+#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/inventory/api/convert.h"
@@ -56,7 +57,7 @@ std::string PageScope(const rpc::Call& call, absl::string_view selection) {
 
 template <typename Request>
 Mutation MutationOf(const rpc::Call& call, const Request& request) {
-  return {call.identity().ToString(), call.method(), request.request_id(), RequestBytes(request)};
+  return {call.identity().ToString(), call.method(), request.request_id(), rpc::RequestBytes(request)};
 }
 
 absl::Status ParseStored(const std::string& bytes, google::protobuf::MessageLite* response) {
@@ -105,7 +106,7 @@ std::unique_ptr<rpc::Service> InventoryApi::Bind() {
 
 absl::Status InventoryApi::CreateGateway(const rpc::Call& call, const v1::CreateGatewayRequest& request,
                                          v1::Gateway* response) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   ASSIGN_OR_RETURN(const domain::Gateway gateway, FromProto(request.gateway(), parts_.clock.Now()));
   RETURN_IF_ERROR(domain::CheckGateway(gateway));
   ASSIGN_OR_RETURN(
@@ -144,7 +145,7 @@ absl::Status InventoryApi::ListGateways(const rpc::Call& call, const v1::ListGat
 
 absl::Status InventoryApi::CreateDevice(const rpc::Call& call, const v1::CreateDeviceRequest& request,
                                         v1::Device* response) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   ASSIGN_OR_RETURN(domain::Device device, FromProto(request.device(), parts_.clock.Now()));
   if (call.identity().role == rpc::Role::kManufacturer && call.identity().id != device.manufacturer) {
     return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_DEVICE",
