@@ -2,13 +2,10 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "common/clock/clock.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
 #include "common/db/request_ids_migrations.h"
-#include "common/log/log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/appid_registry/api/appid_registry_api.h"
@@ -20,18 +17,6 @@ namespace countersign::appid_registry {
 namespace {
 
 constexpr absl::Duration kDatabasePatience = absl::Minutes(1);
-constexpr absl::Duration kDatabaseRetry = absl::Milliseconds(250);
-
-// Nothing says that the database is started before its services.
-absl::Status MigratePatiently(db::Database& database) {
-  const absl::Time give_up = SystemClock().Now() + kDatabasePatience;
-  while (true) {
-    const absl::Status status = db::Migrate(database, {db::RequestIdsMigrations(), ProfileMigrations()});
-    if (!absl::IsUnavailable(status) || SystemClock().Now() >= give_up) return status;
-    log::Warn("the database does not answer yet", {{"status", status}});
-    absl::SleepFor(kDatabaseRetry);
-  }
-}
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -77,7 +62,8 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
   if (!signer.ok()) return Annotate(signer.status(), "--answer-key");
   {
     db::Database database(DatabaseOptions(config));
-    RETURN_IF_ERROR(MigratePatiently(database));
+    RETURN_IF_ERROR(
+        db::MigrateWhenReady(database, {db::RequestIdsMigrations(), ProfileMigrations()}, kDatabasePatience));
   }
   return std::make_unique<Parts>(config, *std::move(signer));
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/db/page_token.h"
+#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/appid_registry/api/convert.h"
@@ -61,11 +62,11 @@ std::unique_ptr<rpc::Service> AppIdRegistryApi::Bind() {
 
 absl::Status AppIdRegistryApi::CreateProfile(const rpc::Call& call, const v1::CreateProfileRequest& request,
                                              v1::Profile* response) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   ASSIGN_OR_RETURN(const domain::Profile profile, FromProto(request.profile(), parts_.clock.Now()));
   RETURN_IF_ERROR(domain::CheckProfile(profile));
   const Mutation mutation{call.identity().ToString(), call.method(), request.request_id(),
-                          request.SerializeAsString()};
+                          rpc::RequestBytes(request)};
   absl::StatusOr<std::string> bytes = parts_.store.Create(
       mutation, profile, [](const domain::Profile& created) { return ToProto(created).SerializeAsString(); });
   // Also when the outcome is in doubt.

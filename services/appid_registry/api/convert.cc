@@ -1,6 +1,5 @@
 #include "services/appid_registry/api/convert.h"
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/status/errors.h"
@@ -98,18 +97,6 @@ absl::StatusOr<domain::Profile> FromProto(const v1::Profile& proto, absl::Time n
   profile.manufacturer = proto.manufacturer();
   profile.create_time = now;
   return profile;
-}
-
-absl::Status CheckRequestId(absl::string_view request_id) {
-  bool good = request_id.size() == 36;
-  for (size_t i = 0; good && i < request_id.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    good = dash ? request_id[i] == '-' : absl::ascii_isxdigit(static_cast<unsigned char>(request_id[i]));
-  }
-  if (good) return absl::OkStatus();
-  return Error(
-      absl::StatusCode::kInvalidArgument, "REQUEST_ID_INVALID",
-      "request_id: must be a UUID, made for this request and sent again with every repetition of it.");
 }
 
 }  // namespace countersign::appid_registry

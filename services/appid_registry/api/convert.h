@@ -25,9 +25,6 @@ absl::StatusOr<std::string> ParseProfileName(absl::string_view name);
 // the rules of the domain are still to be checked.
 absl::StatusOr<domain::Profile> FromProto(const v1::Profile& profile, absl::Time now);
 
-// INVALID_ARGUMENT (REQUEST_ID_INVALID) unless it is a UUID in its usual form.
-absl::Status CheckRequestId(absl::string_view request_id);
-
 }  // namespace countersign::appid_registry
 
 #endif  // COUNTERSIGN_SERVICES_APPID_REGISTRY_API_CONVERT_H_
