@@ -3,14 +3,12 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/time/clock.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
 #include "common/db/request_ids_migrations.h"
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
-#include "common/log/log.h"
 #include "common/metrics/metrics.h"
 #include "common/status/macros.h"
 #include "services/consent/api/consent_api.h"
@@ -23,19 +21,6 @@ namespace countersign::consent {
 namespace {
 
 constexpr absl::Duration kDatabasePatience = absl::Minutes(1);
-constexpr absl::Duration kDatabaseRetry = absl::Milliseconds(250);
-
-// Nothing says that the database is started before its services.
-absl::Status MigratePatiently(db::Database& database) {
-  const absl::Time give_up = absl::Now() + kDatabasePatience;
-  while (true) {
-    const absl::Status status =
-        db::Migrate(database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), ConsentMigrations()});
-    if (!absl::IsUnavailable(status) || absl::Now() >= give_up) return status;
-    log::Warn("the database does not answer yet", {{"status", status}});
-    absl::SleepFor(kDatabaseRetry);
-  }
-}
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -104,7 +89,9 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
   ASSIGN_OR_RETURN(crypto::PemSigner record_key, crypto::PemSigner::Load(config.record_key));
   {
     db::Database database(DatabaseOptions(config));
-    RETURN_IF_ERROR(MigratePatiently(database));
+    RETURN_IF_ERROR(db::MigrateWhenReady(
+        database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), ConsentMigrations()},
+        kDatabasePatience));
   }
   return std::make_unique<Parts>(config, std::make_shared<const crypto::PemSigner>(std::move(record_key)));
 }

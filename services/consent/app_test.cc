@@ -255,7 +255,7 @@ TEST_F(AppTest, AnAnswerThatIsSentTwiceIsGivenOnce) {
   yes.set_request_id(crypto::Uuid());
   EXPECT_THAT(Call(*gateway, &Stub::AnswerPrompt, yes), StatusIs(kFailedPrecondition, "PROMPT_ANSWERED"));
   yes.set_request_id("again");
-  EXPECT_THAT(Call(*gateway, &Stub::AnswerPrompt, yes), StatusIs(kInvalidArgument, "REQUEST_INVALID"));
+  EXPECT_THAT(Call(*gateway, &Stub::AnswerPrompt, yes), StatusIs(kInvalidArgument, "REQUEST_ID_INVALID"));
 }
 
 // PLUS-2

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/db/request_ids.h"
+#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/consent/api/convert.h"
@@ -32,9 +33,9 @@ absl::Status ConsentApi::ChangeOnce(const rpc::Call& call, absl::string_view met
                                     const google::protobuf::MessageLite& request,
                                     google::protobuf::MessageLite* response,
                                     absl::FunctionRef<absl::StatusOr<std::string>(Changes&)> body) {
-  RETURN_IF_ERROR(CheckRequestId(request_id));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request_id));
   const std::string principal = call.identity().ToString();
-  const std::string bytes = request.SerializeAsString();
+  const std::string bytes = rpc::RequestBytes(request);
   ASSIGN_OR_RETURN(const std::string answer,
                    parts_.store.Change(method, {gateway}, parts_.clock.Now(),
                                        [&](Changes& changes) -> absl::StatusOr<std::string> {

@@ -103,11 +103,6 @@ absl::StatusOr<ChildName> ParseChild(absl::string_view name, absl::string_view c
   return ChildName{std::string(parts[1]), std::string(parts[3])};
 }
 
-absl::Status CheckRequestId(absl::string_view request_id) {
-  return IsUuid(request_id) ? absl::OkStatus()
-                            : Invalid("request_id", "a UUID, a new one for each new request");
-}
-
 absl::Status CheckPrincipal(absl::string_view principal_id) {
   if (update::IsPrintableAscii(principal_id, kMaxName)) return absl::OkStatus();
   return Invalid("principal_id", "1 to 128 printable ASCII characters");

@@ -29,7 +29,6 @@ struct ChildName {
 // "gateways/{gateway}/<collection>/{id}"; `collection` is "policies", "prompts" or "records".
 absl::StatusOr<ChildName> ParseChild(absl::string_view name, absl::string_view collection);
 
-absl::Status CheckRequestId(absl::string_view request_id);
 absl::Status CheckPrincipal(absl::string_view principal_id);
 
 // The policy as a new one of `gateway`.
