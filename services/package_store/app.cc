@@ -9,9 +9,9 @@
 #include "common/db/request_ids_migrations.h"
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
-#include "common/log/log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/worker/periodic.h"
 #include "services/package_store/api/convert.h"
 #include "services/package_store/api/package_store_api.h"
 #include "services/package_store/storage/blob_store.h"
@@ -20,7 +20,6 @@
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
-#include "services/package_store/workers/periodic.h"
 #include "services/package_store/workers/workers.h"
 
 namespace countersign::package_store {
@@ -40,18 +39,6 @@ absl::StatusOr<crypto::PemSigner> LoadKey(const std::string& path, absl::string_
   absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(path);
   if (!signer.ok()) return Annotate(signer.status(), flag);
   return signer;
-}
-
-// No order of starting is assumed: the database may come later.
-absl::Status MigrateWhenReady(db::Database& database, absl::Duration wait) {
-  const absl::Time give_up = SystemClock().Now() + wait;
-  while (true) {
-    const absl::Status status = db::Migrate(
-        database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()});
-    if (status.code() != absl::StatusCode::kUnavailable || SystemClock().Now() >= give_up) return status;
-    log::Warn("the database does not answer yet", {{"status", status}});
-    absl::SleepFor(absl::Milliseconds(500));
-  }
 }
 
 }  // namespace
@@ -88,7 +75,9 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
   ASSIGN_OR_RETURN(crypto::PemSigner snapshot_key, LoadKey(config.snapshot_key, "--snapshot-key"));
   ASSIGN_OR_RETURN(crypto::PemSigner timestamp_key, LoadKey(config.timestamp_key, "--timestamp-key"));
   auto parts = std::make_unique<Parts>(config, std::move(snapshot_key), std::move(timestamp_key));
-  RETURN_IF_ERROR(MigrateWhenReady(parts->database, config.database_wait));
+  RETURN_IF_ERROR(db::MigrateWhenReady(
+      parts->database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()},
+      config.database_wait));
   ASSIGN_OR_RETURN(const RepositoryIdentity repository, GetRepositoryIdentity(parts->database));
   ASSIGN_OR_RETURN(parts->blobs, BlobStore::Open(config.blob_dir, repository.id, repository.has_images));
 

@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/db/page_token.h"
+#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/package_store/api/convert.h"
@@ -23,8 +24,8 @@ constexpr int kMaxStatements = 10'000;
 
 template <typename Request>
 absl::StatusOr<Requester> RequesterOf(const rpc::Call& call, const Request& request) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
-  return Requester{call.identity().ToString(), request.request_id(), request.SerializeAsString()};
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
+  return Requester{call.identity().ToString(), request.request_id(), rpc::RequestBytes(request)};
 }
 
 }  // namespace

@@ -114,15 +114,4 @@ absl::Status CheckSha256(absl::string_view sha256) {
   return NameInvalid("digest", "the image's SHA-256 in 64 lower-case hexadecimal digits");
 }
 
-absl::Status CheckRequestId(absl::string_view request_id) {
-  bool good = request_id.size() == 36;
-  for (size_t i = 0; good && i < request_id.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    good = dash ? request_id[i] == '-' : absl::ascii_isxdigit(request_id[i]);
-  }
-  if (good) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "REQUEST_ID_INVALID",
-               "request_id must be a UUID that is new for this request and kept when it is sent again.");
-}
-
 }  // namespace countersign::package_store

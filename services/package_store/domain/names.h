@@ -53,9 +53,6 @@ absl::StatusOr<TargetPath> ParseTargetPath(absl::string_view path);
 // OK for a digest as this product writes it.
 absl::Status CheckSha256(absl::string_view sha256);
 
-// OK for a UUID, in the usual 36 characters.
-absl::Status CheckRequestId(absl::string_view request_id);
-
 }  // namespace countersign::package_store
 
 #endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_DOMAIN_NAMES_H_

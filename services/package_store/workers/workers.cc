@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/synchronization/mutex.h"
 #include "common/db/request_ids.h"
+#include "common/feed/outbox.h"
 #include "common/log/log.h"
 #include "common/status/macros.h"
 #include "services/package_store/domain/proposal_state.h"
@@ -16,6 +17,8 @@ namespace {
 
 // Longer than any client repeats a request.
 constexpr absl::Duration kRequestIdAge = absl::Hours(7 * 24);
+// Who watches and was away for longer lists the packages anew.
+constexpr absl::Duration kEventAge = absl::Hours(7 * 24);
 
 }  // namespace
 
@@ -75,6 +78,7 @@ absl::Status Cleanup::Round() {
   ASSIGN_OR_RETURN(const int uploads, images_.DeleteAbandoned(now - upload_age_));
   ASSIGN_OR_RETURN(const int64_t snapshots, publications_.DeleteOldSnapshots(now));
   RETURN_IF_ERROR(db::PurgeRequestIds(database_, now - kRequestIdAge).status());
+  RETURN_IF_ERROR(feed::Trim(database_, now - kEventAge).status());
   if (uploads > 0 || snapshots > 0) {
     log::Info("removed what nobody needs any more", {{"uploads", uploads}, {"snapshots", snapshots}});
   }
