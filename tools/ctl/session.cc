@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/crypto/x509.h"
 #include "common/file/file.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/flags.h"
@@ -152,6 +153,63 @@ std::string ToJson(const Message& message, bool pretty) {
   return status.ok() ? json : "{}\n";
 }
 
+absl::Status CannotUse(const std::string& file, const std::string& flag, const absl::Status& why) {
+  return Error(absl::StatusCode::kInvalidArgument, "BAD_TLS_FILES",
+               absl::StrCat(file, ", which ", flag, " names, cannot be used: ", why.message()));
+}
+
+// gRPC says of files that it cannot use only that a handshaker could not be made.
+absl::Status CheckTlsFiles(const rpc::TlsOptions& tls) {
+  const absl::StatusOr<std::string> certificate = ReadFile(tls.certificate_file);
+  if (!certificate.ok()) return CannotUse(tls.certificate_file, "--tls-cert", certificate.status());
+  if (const auto parsed = crypto::ParseCertificate(*certificate); !parsed.ok()) {
+    return CannotUse(tls.certificate_file, "--tls-cert", parsed.status());
+  }
+  const absl::StatusOr<std::string> key = ReadFile(tls.key_file);
+  if (!key.ok()) return CannotUse(tls.key_file, "--tls-key", key.status());
+  if (const absl::Status fits = crypto::CheckKeyMatches(*certificate, *key); !fits.ok()) {
+    return CannotUse(tls.key_file, "--tls-key", fits);
+  }
+  const absl::StatusOr<std::string> ca = ReadFile(tls.ca_file);
+  if (!ca.ok()) return CannotUse(tls.ca_file, "--tls-ca", ca.status());
+  if (const auto parsed = crypto::ParseCertificate(*ca); !parsed.ok()) {
+    return CannotUse(tls.ca_file, "--tls-ca", parsed.status());
+  }
+  return absl::OkStatus();
+}
+
+// What came of a connection that was not made, in words that say what to do. gRPC has one code for a service
+// that is down and one that is not who it should be, which a script must tell apart: only the first is worth
+// another try.
+absl::Status Explained(const absl::Status& status) {
+  if (!absl::IsUnavailable(status)) return status;
+  const std::string text(status.message());
+  constexpr absl::string_view kOtherPeer = "Custom verification check failed with error: UNAUTHENTICATED: ";
+  if (const size_t at = text.find(std::string(kOtherPeer)); at != std::string::npos) {
+    return Error(absl::StatusCode::kUnauthenticated, "PEER_NOT_TRUSTED",
+                 absl::StrCat("who answers is not the service that was asked for: ",
+                              text.substr(at + kOtherPeer.size()),
+                              ". Check --trust-domain and the service's address."));
+  }
+  if (absl::StrContains(text, "certificate verify failed")) {
+    return Error(absl::StatusCode::kUnauthenticated, "PEER_NOT_TRUSTED",
+                 absl::StrCat("the service's certificate is of no authority in the file that --tls-ca names, "
+                              "or has expired: ",
+                              text));
+  }
+  if (absl::StrContains(text, "Socket closed") || absl::StrContains(text, "Connection reset")) {
+    return Error(absl::StatusCode::kUnavailable, "CONNECTION_CLOSED",
+                 absl::StrCat("the service hung up: it stops, or it does not trust the certificate that "
+                              "--tls-cert names (another authority's, or expired): ",
+                              text));
+  }
+  if (absl::StrContains(text, "failed to connect") || absl::StrContains(text, "DNS resolution failed")) {
+    return Error(absl::StatusCode::kUnavailable, "UNREACHABLE",
+                 absl::StrCat("the service cannot be reached; check its address and that it runs: ", text));
+  }
+  return status;
+}
+
 }  // namespace
 
 const char kExitStatusHelp[] =
@@ -174,7 +232,9 @@ void Session::AddFlags(CLI::App& app) {
     rpc::AddFlag(app, absl::StrCat("--", service, "-address"), addresses_[service],
                  absl::StrCat("host:port of the service ", service));
   }
-  rpc::AddFlag(app, "--timeout", timeout_seconds_, "seconds that a call may take");
+  rpc::AddFlag(app, "--timeout", timeout_seconds_, "seconds that a call may take")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   app.add_flag("--json", json_, "print JSON for scripts");
   app.require_subcommand(1);
   app.fallthrough();
@@ -201,6 +261,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Session::Dial(absl::string_view s
           absl::StrCat("give ", flag, ", or set it in the file that --config or COUNTERSIGN_CONFIG names"));
     }
   }
+  RETURN_IF_ERROR(CheckTlsFiles(tls_));
   const std::string& address = addresses_.find(service)->second;
   if (address.empty()) {
     return Error(absl::StatusCode::kFailedPrecondition, "FLAG_MISSING",
@@ -264,6 +325,7 @@ absl::Status ReadJson(const std::string& path, Message* message) {
 }
 
 int ExitStatus(const absl::Status& status) {
+  if (ReasonOf(status) == "FLAG_MISSING") return 2;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return 0;
@@ -289,7 +351,8 @@ int ExitStatus(const absl::Status& status) {
   }
 }
 
-int Finish(absl::string_view program, const absl::Status& status) {
+int Finish(absl::string_view program, const absl::Status& outcome) {
+  const absl::Status status = Explained(outcome);
   if (!status.ok()) {
     const std::string reason = ReasonOf(status);
     std::cerr << program << ": " << status.message() << " (" << absl::StatusCodeToString(status.code())

@@ -3,12 +3,13 @@
 import argparse
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
 
 import monitoring
-from story import GATEWAYS, OPERATOR, Story, print_table
+from story import AUTHORITY, GATEWAYS, OPERATOR, Story, print_table
 from suite import SERVICES, Suite
 
 
@@ -25,9 +26,10 @@ class Narrator:
         print(f"  [{time.monotonic() - self._start:5.1f} s] {sentence}", flush=True)
 
 
-def tell(story: Story, narrator: Narrator) -> None:
+def tell(story: Story, narrator: Narrator, set_up_done=lambda: None) -> None:
     narrator.chapter("The operator sets up")
     story.set_up()
+    set_up_done()
     narrator.chapter("1. Two manufacturers publish, the authority approves")
     story.publish()
     narrator.chapter("2. A home and a vehicle report what they run")
@@ -47,24 +49,36 @@ def tell(story: Story, narrator: Narrator) -> None:
     print_table(story.table(rollout))
 
 
-def keep(suite: Suite, narrator: Narrator) -> None:
+def keep(suite: Suite, narrator: Narrator, prometheus: str) -> None:
     """Prints how to reach everything, and waits for Ctrl-C."""
-    prometheus = monitoring.start_prometheus(suite)
-    narrator.chapter("Everything keeps running. Ctrl-C ends it.\n")
+    narrator.chapter("Everything keeps running. Ctrl-C ends it and removes its folder.\n")
     rows = [("SERVICE", "GRPC", "METRICS AND HEALTH")]
     rows += [(name, suite.address(name), f"http://{suite.http_address(name)}/metrics") for name in SERVICES]
     rows.append(("prometheus", "", f"http://{prometheus}/"))
     print_table(rows)
-    ctl = suite.binary("tools/ctl/countersign")
-    print(f"\nAs the operator:   {ctl} --config {suite.config(OPERATOR)} rollout list")
-    print(f"As the authority:  {ctl} --config {suite.config('authority/ma')} proposal list")
-    print(f"As a gateway:      {suite.binary('tools/gateway/gateway')} "
-          f"--config {suite.folder / (next(iter(GATEWAYS)) + '-agent.toml')} prompts")
-    print(f"Logs:              {suite.logs}\n", flush=True)
+    # Names that can be typed, in the folder that has everything.
+    programs = suite.folder / "bin"
+    programs.mkdir()
+    for name, label in (("countersign", "tools/ctl/countersign"), ("gateway", "tools/gateway/gateway")):
+        (programs / name).symlink_to(suite.binary(label))
+    config = {identity: suite.config(identity).name for identity in (OPERATOR, AUTHORITY)}
+    print(f"\nIn another terminal:\n  cd {suite.folder}")
+    print_table([
+        ("  " + command, "# " + who) for command, who in (
+            (f"bin/countersign --config {config[OPERATOR]} rollout list", "as the operator"),
+            (f"bin/countersign --config {config[AUTHORITY]} proposal list", "as the Management Authority"),
+            (f"bin/gateway --config {next(iter(GATEWAYS))}-agent.toml prompts", "as the home's user"),
+        )
+    ])
+    print(f"The logs are in {suite.logs}.\n", flush=True)
     while True:
         time.sleep(1)
         for process in suite.processes.values():
             process.check()
+
+
+def interrupt(*_) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> int:
@@ -77,24 +91,42 @@ def main() -> int:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="countersign-", dir="/tmp"))
     narrator = Narrator()
     suite = Suite(arguments.binaries, folder)
+    # Who closes the terminal, or started this in the background of a script, leaves nothing behind either.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, interrupt)
+    prometheus = ""
+
+    def watch() -> None:
+        nonlocal prometheus
+        if arguments.keep:
+            prometheus = monitoring.start_prometheus(suite)
+
+    # Stopped before the end of the story, not all of it was seen to hold.
+    status = 130
     try:
         story = Story(suite, narrator.say)
-        tell(story, narrator)
+        # Watched from the start, so that the graphs show the story.
+        tell(story, narrator, watch)
         print(f"\nAll of it held: every update was signed, approved, consented and launched, and {len(story.refused)} "
               "attempts to do otherwise were refused.")
+        status = 0
         if arguments.keep:
-            keep(suite, narrator)
+            keep(suite, narrator, prometheus)
     except KeyboardInterrupt:
-        print("\nstopped")
+        print("\nStopped: ending all processes.", flush=True)
     except Exception as error:  # pylint: disable=broad-except
+        status = 1
         logs = pathlib.Path(tempfile.mkdtemp(prefix="countersign-logs-", dir="/tmp"))
         shutil.copytree(suite.logs, logs, dirs_exist_ok=True)
         print(f"\nThe demo failed: {error}\nThe logs of all processes are in {logs}", file=sys.stderr)
-        return 1
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         suite.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ class Cluster:
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.user)
+        try:
+            self._create()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _create(self) -> None:
         self._run("initdb", "--pgdata", self.folder / "data", "--auth", "trust", "--encoding", "UTF8", "--locale", "C")
         with open(self.folder / "data" / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\nmax_connections = 200\n")

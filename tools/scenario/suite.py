@@ -62,16 +62,19 @@ class ReservedPort:
 class Process:
     """A program with its log; `kill` is SIGKILL, `stop` SIGTERM and the exit status."""
 
-    def __init__(self, name: str, command: list, log: pathlib.Path) -> None:
+    def __init__(self, name: str, command: list, log: pathlib.Path, scratch: pathlib.Path) -> None:
         self.name = name
         self.command = [str(part) for part in command]
         self.log = log
+        # What a killed program leaves there goes with the suite's folder.
+        self._environment = {**os.environ, "TMPDIR": str(scratch)}
         self.start()
 
     def start(self) -> None:
         with open(self.log, "ab") as out:
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                env=self._environment,
             )
 
     def kill(self) -> None:
@@ -106,7 +109,8 @@ class Suite:
         self.keys = folder / "keys"
         self.certificates = folder / "certificates"
         self.logs = folder / "logs"
-        for path in (self.keys, self.certificates, self.logs, folder / "metadata", folder / "blobs"):
+        self.scratch = folder / "tmp"
+        for path in (self.keys, self.certificates, self.logs, self.scratch, folder / "metadata", folder / "blobs"):
             path.mkdir(parents=True)
         self.cluster: Cluster | None = None
         self.processes: dict[str, Process] = {}
@@ -213,7 +217,7 @@ class Suite:
             self.wait_ready(name)
 
     def start(self, name: str, command: list) -> Process:
-        process = Process(name, command, self.logs / f"{name}.log")
+        process = Process(name, command, self.logs / f"{name}.log", self.scratch)
         self.processes[name] = process
         return process
 
