@@ -12,17 +12,19 @@
 #include "common/log/log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/worker/periodic.h"
 #include "services/liaison/api/convert.h"
 
 namespace countersign::liaison {
 namespace {
 
-// A replica that dies in the middle of a round is replaced after this.
-constexpr absl::Duration kLease = absl::Minutes(2);
+// A replica that dies in the middle of a round is replaced after this. One that lives renews its lease long
+// before.
+constexpr absl::Duration kLease = absl::Seconds(12);
+constexpr absl::Duration kLeaseRenewal = absl::Seconds(3);
 constexpr absl::Duration kCallTimeout = absl::Seconds(30);
 // An image of 4 GiB at 10 MB/s, and some.
 constexpr absl::Duration kImageTimeout = absl::Minutes(10);
-constexpr int64_t kLeaseRenewalBytes = 16 << 20;
 constexpr size_t kMaxErrorSize = 2000;
 constexpr int kDeliveriesARound = 100;
 
@@ -68,7 +70,7 @@ absl::Status Refresher::Round() {
     ASSIGN_OR_RETURN(const std::optional<domain::Manufacturer> manufacturer,
                      parts_.store.ClaimRefresh(owner_, now, now + kLease));
     if (!manufacturer.has_value()) return absl::OkStatus();
-    const absl::Status outcome = Refresh(*manufacturer);
+    const absl::Status outcome = RefreshHoldingLease(*manufacturer);
     refreshes_.With({outcome.ok() ? "succeeded" : "failed"}).Increment();
     if (!outcome.ok()) {
       log::Warn("a manufacturer's backend could not be refreshed from",
@@ -79,6 +81,14 @@ absl::Status Refresher::Round() {
     RETURN_IF_ERROR(parts_.store.FinishRefresh(manufacturer->id, owner_, manufacturer->next_refresh, end,
                                                end + parts_.interval, error));
   }
+}
+
+absl::Status Refresher::RefreshHoldingLease(const domain::Manufacturer& manufacturer) {
+  // By the clock and not by what was done: a backend that says nothing for a while does not cost the lease.
+  const Periodic renewal("lease of a refresh", kLeaseRenewal, [&] {
+    return parts_.store.ExtendLease(manufacturer.id, owner_, parts_.clock.Now() + kLease);
+  });
+  return Refresh(manufacturer);
 }
 
 absl::Status Refresher::Refresh(const domain::Manufacturer& manufacturer) {
@@ -116,23 +126,13 @@ absl::Status Refresher::Retrieve(const domain::Manufacturer& manufacturer, Backe
   common::v1::ReleaseInfo info;
   info.ParseFromString(release.info);
   const absl::Time deadline = parts_.clock.Now() + kImageTimeout;
-  int64_t since_renewal = 0;
   const auto download = [&](int64_t offset, PackageStoreClient::Sink sink) {
-    return backend.DownloadImage(
-        info.image().sha256(), offset,
-        [&](absl::string_view data) -> absl::Status {
-          since_renewal += data.size();
-          if (since_renewal >= kLeaseRenewalBytes) {
-            since_renewal = 0;
-            RETURN_IF_ERROR(parts_.store.ExtendLease(manufacturer.id, owner_, parts_.clock.Now() + kLease));
-          }
-          return sink(data);
-        },
-        deadline);
+    return backend.DownloadImage(info.image().sha256(), offset, sink, deadline);
   };
   const absl::Status ensured = parts_.package_store.EnsureImage(
       manufacturer.id, info.image().sha256(), info.image().length_bytes(), download, deadline);
   if (!ensured.ok()) return Annotate(ensured, id);
+  // What another replica has taken over is that one's to say.
   RETURN_IF_ERROR(parts_.store.ExtendLease(manufacturer.id, owner_, parts_.clock.Now() + kLease));
   log::Info("an image came from its manufacturer's backend",
             {{"manufacturer", manufacturer.id}, {"release", id}});

@@ -36,6 +36,8 @@ class Refresher {
   absl::Status Round();
 
  private:
+  // Refresh while the lease is renewed, so that no other replica begins.
+  absl::Status RefreshHoldingLease(const domain::Manufacturer& manufacturer);
   // What went wrong, joined; OK when nothing did.
   absl::Status Refresh(const domain::Manufacturer& manufacturer);
   // One release: known, its image in the store, available.
