@@ -22,6 +22,8 @@ using v1::DeviceService;
 
 constexpr absl::string_view kSuffix = ".sock";
 constexpr absl::Duration kCallTimeout = absl::Seconds(10);
+// What a device knows by heart. Who does not say it in time is silent, and holds up its neighbours no longer.
+constexpr absl::Duration kDescriptionTimeout = absl::Seconds(3);
 // A transfer that is slower than this has been cut, whatever the connection says.
 constexpr absl::Duration kInstallBase = absl::Minutes(1);
 constexpr int64_t kInstallBytesPerSecond = 64 << 10;
@@ -70,7 +72,7 @@ absl::StatusOr<std::vector<Socket>> ListSockets(const std::string& folder) {
 DeviceLink::DeviceLink(const Socket& socket) : device_id_(socket.device_id), channel_(Connect(socket.path)) {}
 
 absl::StatusOr<v1::GetDescriptionResponse> DeviceLink::GetDescription() {
-  rpc::CallContext context(kCallTimeout);
+  rpc::CallContext context(kDescriptionTimeout);
   v1::GetDescriptionResponse response;
   RETURN_IF_ERROR(rpc::FromGrpc(DeviceService::NewStub(channel_)->GetDescription(
       context.get(), v1::GetDescriptionRequest(), &response)));

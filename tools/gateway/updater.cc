@@ -315,6 +315,9 @@ absl::Status Updater::Download(const trust::VerifiedUpdate& update) {
 absl::Status Updater::Install(const trust::VerifiedUpdate& update, const PresentComponent& component,
                               int64_t director_version) {
   const std::string& serial = update.ecu_serial;
+  DeviceLink link(component.socket);
+  // A transfer is given minutes, which a device that is silent must not take from its neighbours.
+  RETURN_IF_ERROR(link.GetDescription().status());
   const Attempt* before = state_.FindAttempt(serial);
   Attempt attempt;
   if (before != nullptr) attempt = *before;
@@ -335,7 +338,7 @@ absl::Status Updater::Install(const trust::VerifiedUpdate& update, const Present
   log::Info("installing",
             {{"ecu_serial", serial}, {"device", component.socket.device_id}, {"sha256", update.sha256}});
   const absl::StatusOr<device::v1::InstallImageResponse> answer =
-      DeviceLink(component.socket).InstallImage(header, ImagePath(state_.image_folder(), update.sha256));
+      link.InstallImage(header, ImagePath(state_.image_folder(), update.sha256));
   if (!answer.ok()) return Cut(serial, attempt, answer.status());
   if (!answer->installed()) {
     const FailureReason reason = ReasonOrDefault(answer->failure_reason());
