@@ -16,10 +16,16 @@ from suite import Suite  # noqa: E402
 
 
 @pytest.fixture
-def story(request):
+def replicas() -> int:
+    """How often each service runs; a test that wants another number overrides it."""
+    return 1
+
+
+@pytest.fixture
+def story(request, replicas):
     """A Story whose services do not run yet. The logs of a test that failed are kept in the test's outputs."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="countersign-", dir="/tmp"))
-    suite = Suite(ROOT, folder)
+    suite = Suite(ROOT, folder, replicas)
     try:
         yield Story(suite, print)
     finally:

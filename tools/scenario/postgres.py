@@ -1,11 +1,14 @@
 """A private PostgreSQL cluster in a folder of its own, on a Unix socket only."""
 
+import contextlib
 import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 
@@ -32,6 +35,29 @@ class Cluster:
 
     def start(self) -> None:
         self._run("pg_ctl", "start", "--wait", "--pgdata", self.folder / "data", "--log", self.folder / "log")
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster and all of its children, as if the machine had lost its power. `start` follows."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        # Stopped, so that it makes no children meanwhile; they are in sessions of their own.
+        os.kill(postmaster, signal.SIGSTOP)
+        children = [int(pid) for pid in subprocess.run(
+            ["pgrep", "--parent", str(postmaster)], capture_output=True, text=True, check=False).stdout.split()]
+        for pid in (postmaster, *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(self._runs(pid) for pid in (postmaster, *children)):
+            time.sleep(0.01)
+        # Its id may live on: in a process that nobody has waited for, or after a new start of the machine in another one.
+        (self.folder / "data" / "postmaster.pid").unlink()
+
+    @staticmethod
+    def _runs(pid: int) -> bool:
+        try:
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "--wait", "--mode", "immediate", "--pgdata", self.folder / "data", check=False)

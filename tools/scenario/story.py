@@ -30,7 +30,7 @@ class Story:
         # Programs that say whether a device's new image is well, by the device's id; without one it always is.
         self.health_checks: dict[str, str] = {}
         self._role_files: dict[str, pathlib.Path] = {}
-        self._backend = ReservedPort()
+        self.backend = ReservedPort()
 
     # 0. The operator sets up.
 
@@ -93,9 +93,9 @@ class Story:
         self.push(acme)
         self.say(f"Acme pushes {len(acme)} images, signs what it offers, and announces the releases.")
 
-        self._start_backend([release for release in RELEASES if release.manufacturer == "zenith"])
+        self.start_backend([release for release in RELEASES if release.manufacturer == "zenith"])
         suite.ctl(OPERATOR, "manufacturer", "create", "zenith", "--display-name", "Zenith Automotive",
-                  "--backend", self._backend.address)
+                  "--backend", self.backend.address)
         self.refresh("zenith")
         self.say("Zenith is asked by liaison: its Python backend hands over releases, images and its signature.")
 
@@ -141,7 +141,8 @@ class Story:
             suite.ctl(identity, "release", "create", self.release_file(release))
         return proposal
 
-    def _start_backend(self, releases: list) -> None:
+    def start_backend(self, releases: list) -> None:
+        """Zenith's backend, with a catalogue of `releases`."""
         suite = self.suite
         catalog = suite.folder / "zenith-catalog"
         (catalog / "images").mkdir(parents=True)
@@ -155,7 +156,7 @@ class Story:
         shutil.copy(self._role_files["zenith"], catalog / "role.json")
         backend = suite.start("zenith-backend", [
             "/usr/bin/python3", TOOLS / "oem_backend" / "oem_backend.py", "--manufacturer=zenith",
-            f"--catalog={catalog}", f"--listen={self._backend.address}", f"--port-file={suite.folder / 'zenith.port'}",
+            f"--catalog={catalog}", f"--listen={self.backend.address}", f"--port-file={suite.folder / 'zenith.port'}",
             *(flag.replace("--tls-", "--") for flag in suite.tls_flags("manufacturer/zenith")),
         ])
         wait_for(lambda: backend.check() or (suite.folder / "zenith.port").exists(), "zenith's backend", PATIENCE_SECONDS)
@@ -241,7 +242,7 @@ class Story:
             state.mkdir(parents=True)
             flags = [
                 f"--id={gateway}", f"--dir={state}", f"--lan={self.lan(gateway)}", *suite.tls_flags(identity or f"gateway/{gateway}"),
-                *(f"--{name}-address={suite.address(name)}" for name in ("inventory", "rollout", "package-store", "consent")),
+                *(f"--{name}-address={suite.addresses(name)}" for name in ("inventory", "rollout", "package-store", "consent")),
                 f"--director-root={self.metadata('director-1.root.json')}", f"--image-root={self.metadata('1.root.json')}",
                 f"--key={suite.key(f'{gateway}-manifest')}", f"--proxy-key={suite.key(f'{gateway}-proxy')}",
             ]

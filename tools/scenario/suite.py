@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -77,6 +78,10 @@ class Process:
                 env=self._environment,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -100,9 +105,13 @@ class Process:
 
 
 class Suite:
-    """Everything of an operator, from its certificates to its running services."""
+    """Everything of an operator, from its certificates to its running services.
 
-    def __init__(self, binaries: pathlib.Path, folder: pathlib.Path) -> None:
+    With `replicas` each service runs that often, on one database. Their peers and the gateways have all addresses and take
+    one that answers; `countersign` has the last.
+    """
+
+    def __init__(self, binaries: pathlib.Path, folder: pathlib.Path, replicas: int = 1) -> None:
         self.binaries = binaries.resolve()
         self.folder = folder
         self.pki = folder / "pki"
@@ -114,7 +123,11 @@ class Suite:
             path.mkdir(parents=True)
         self.cluster: Cluster | None = None
         self.processes: dict[str, Process] = {}
-        self._ports = {name: (ReservedPort(), ReservedPort()) for name in SERVICES}
+        self.replicas = replicas
+        # What a service's command is put behind, by the service's name: a program that changes its surroundings.
+        self.prefixes: dict[str, list] = {}
+        self._ports = {process: (ReservedPort(), ReservedPort())
+                       for name in SERVICES for process in self.processes_of(name)}
 
     # Programs.
 
@@ -148,6 +161,14 @@ class Suite:
     def issue(self, identity: str) -> None:
         self.run(self.binary("tools/pki/pki"), "issue", self.pki, identity, "--out", self.certificates)
 
+    def reissue(self, identity: str) -> None:
+        """A new certificate and key in the place of those that are there, under whoever runs with them."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            self.run(self.binary("tools/pki/pki"), "issue", self.pki, identity, "--out", folder)
+            for kind in ("key", "crt"):
+                name = f"{identity.replace('/', '-')}.{kind}"
+                os.replace(pathlib.Path(folder) / name, self.certificates / name)
+
     def tls_flags(self, identity: str) -> list:
         name = identity.replace("/", "-")
         return [
@@ -161,7 +182,8 @@ class Suite:
         """The file that --config of `countersign` takes for an identity."""
         path = self.folder / (identity.replace("/", "-") + ".toml")
         if not path.exists():
-            flags = self.tls_flags(identity) + [f"--{name}-address={self.address(name)}" for name in SERVICES]
+            flags = self.tls_flags(identity) + [
+                f"--{name}-address={self.address(self.processes_of(name)[-1])}" for name in SERVICES]
             lines = [flag[2:].replace("=", ' = "', 1) + '"' for flag in flags]
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
@@ -181,11 +203,21 @@ class Suite:
 
     # Services.
 
-    def address(self, service: str) -> str:
-        return self._ports[service][0].address
+    def processes_of(self, service: str) -> list:
+        """The names of a service's replicas: the service's own, and with a number from the second on."""
+        return [service, *(f"{service}-{number}" for number in range(2, self.replicas + 1))]
 
-    def http_address(self, service: str) -> str:
-        return self._ports[service][1].address
+    def address(self, process: str) -> str:
+        return self._ports[process][0].address
+
+    def addresses(self, service: str) -> str:
+        """Where clients find a service: its address, or gRPC's name for several."""
+        if self.replicas == 1:
+            return self.address(service)
+        return "ipv4:" + ",".join(self.address(process) for process in self.processes_of(service))
+
+    def http_address(self, process: str) -> str:
+        return self._ports[process][1].address
 
     def start_services(self) -> None:
         self.cluster = Cluster()
@@ -195,26 +227,33 @@ class Suite:
                 self.create_key(key)
 
     def launch(self, image_root: pathlib.Path) -> None:
-        """Starts the six services and waits until each is ready."""
+        """Starts the services and waits until each is ready."""
         for name in SERVICES:
-            module = name.replace("-", "_")
-            command = [
-                self.binary(f"services/{module}/{module}"),
-                f"--listen={self.address(name)}",
-                f"--http-listen={self.http_address(name)}",
-                f"--database={self.cluster.create_database(module)}",
-                *self.tls_flags(f"service/{name}"),
-                *(f"--{peer}-address={self.address(peer)}" for peer in PEERS[name]),
-                *(f"--{flag}={self.key(key)}" for flag, key in KEYS[name].items()),
-            ]
-            if name == "package-store":
-                command.append(f"--blob-dir={self.folder / 'blobs'}")
-            if name == "rollout":
-                command.append(f"--consent-public-key={self.public_key('consent-record')}")
-                command.append(f"--image-root={image_root}")
-            self.start(name, command)
+            database = self.cluster.create_database(name.replace("-", "_"))
+            for process in self.processes_of(name):
+                self.start(process, self._command(name, process, database, image_root))
         for name in SERVICES:
-            self.wait_ready(name)
+            for process in self.processes_of(name):
+                self.wait_ready(process)
+
+    def _command(self, name: str, process: str, database: str, image_root: pathlib.Path) -> list:
+        module = name.replace("-", "_")
+        command = [
+            *self.prefixes.get(name, ()),
+            self.binary(f"services/{module}/{module}"),
+            f"--listen={self.address(process)}",
+            f"--http-listen={self.http_address(process)}",
+            f"--database={database}",
+            *self.tls_flags(f"service/{name}"),
+            *(f"--{peer}-address={self.addresses(peer)}" for peer in PEERS[name]),
+            *(f"--{flag}={self.key(key)}" for flag, key in KEYS[name].items()),
+        ]
+        if name == "package-store":
+            command.append(f"--blob-dir={self.folder / 'blobs'}")
+        if name == "rollout":
+            command.append(f"--consent-public-key={self.public_key('consent-record')}")
+            command.append(f"--image-root={image_root}")
+        return command
 
     def start(self, name: str, command: list) -> Process:
         process = Process(name, command, self.logs / f"{name}.log", self.scratch)
