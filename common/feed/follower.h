@@ -60,7 +60,7 @@ class Follower {
     Resync resync;  // without it an expired position starts again from "", the oldest event that is kept
     std::function<void(const Observation&)> observer;
     absl::Duration min_backoff = absl::Milliseconds(200);
-    absl::Duration max_backoff = absl::Seconds(15);
+    absl::Duration max_backoff = absl::Seconds(5);
     // Waits, or less when `stop` is requested. For tests; the default really waits.
     std::function<void(absl::Duration, std::stop_token stop)> sleep;
     const Clock* clock = &SystemClock();  // for lag
