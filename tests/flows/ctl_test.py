@@ -1,6 +1,7 @@
 """`countersign` for scripts: exit statuses that tell what to do next, JSON on stdout, one clear line on stderr."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -17,9 +18,10 @@ def fixture_suite(story):  # noqa: F811
     return story.suite
 
 
-def countersign(suite, *arguments) -> subprocess.CompletedProcess:
+def countersign(suite, *arguments, **environment) -> subprocess.CompletedProcess:
     return subprocess.run([str(suite.binary("tools/ctl/countersign")), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, **environment})
 
 
 def expect(result: subprocess.CompletedProcess, status: int, *words: str) -> None:
@@ -85,6 +87,16 @@ def test_json_is_all_that_scripts_get_on_stdout(suite):
     assert json.loads(countersign(suite, "rollout", "list", *operator).stdout) == []
     failed = countersign(suite, *operator, "manufacturer", "show", "zenith")
     assert (failed.returncode, failed.stdout) == (3, "")
+
+
+def test_the_configuration_may_come_from_the_environment(suite, tmp_path):
+    result = countersign(suite, "gateway", "list", COUNTERSIGN_CONFIG=str(suite.config(OPERATOR)))
+    assert result.returncode == 0, result
+    # The flag wins.
+    suite.issue("gateway/home-9")
+    expect(countersign(suite, "--config", suite.config("gateway/home-9"), "gateway", "list",
+                       COUNTERSIGN_CONFIG=str(suite.config(OPERATOR))), 4, "gateway/home-9")
+    expect(countersign(suite, "gateway", "list", COUNTERSIGN_CONFIG=str(tmp_path / "none.toml")), 2, "none.toml")
 
 
 def test_people_get_a_table(suite):

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "absl/strings/escaping.h"
@@ -222,7 +223,11 @@ Session::Session() = default;
 Session::~Session() = default;
 
 void Session::AddFlags(CLI::App& app) {
-  app.set_config("--config", "", "file with flags, e.g. tls-cert = \"operator.crt\"")
+  // CLI11 2.1 shows a configuration file's variable in the help, and never reads it. A file that the variable
+  // names has to be there, as one that the flag names.
+  const char* file = std::getenv("COUNTERSIGN_CONFIG");
+  const bool named = file != nullptr && *file != '\0';
+  app.set_config("--config", named ? file : "", "file with flags, e.g. tls-cert = \"operator.crt\"", named)
       ->envname("COUNTERSIGN_CONFIG");
   rpc::AddFlag(app, "--tls-cert", tls_.certificate_file, "certificate that says who you are");
   rpc::AddFlag(app, "--tls-key", tls_.key_file, "its private key");
