@@ -10,6 +10,7 @@
 #include "common/rpc/channel.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/trust/canonical_json.h"
 #include "common/trust/report.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
 
@@ -20,12 +21,18 @@ namespace v1 = countersign::inventory::v1;
 using v1::InventoryService;
 
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
+// What the inventory takes as part of a manifest: a report beyond it would have the whole manifest refused,
+// and one broken device must not silence a home.
+constexpr trust::JsonLimits kReportLimits = {
+    .max_bytes = kMaxReportBytes, .max_depth = 12, .max_values = 120};
+// Of all reports, written out: the manifest has room for its own fields and signature beside them.
+constexpr size_t kMaxReportsBytes = trust::ManifestLimits().max_bytes - (16 << 10);
 
 // One report of `device`, ready for the manifest.
 absl::StatusOr<trust::Envelope> TakeReport(const device::v1::GetDescriptionResponse& device,
                                            absl::string_view bytes, absl::string_view nonce,
                                            const crypto::Signer* proxy, trust::VersionReport& report) {
-  ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(bytes));
+  ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(bytes, kReportLimits));
   ASSIGN_OR_RETURN(report, trust::VersionReport::Parse(envelope));
   const device::v1::ComponentDescription* described = nullptr;
   for (const device::v1::ComponentDescription& component : device.components()) {
@@ -67,7 +74,9 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
       log::Warn("report left out", {{"device", socket.device_id}, {"error", envelope.status()}});
       continue;
     }
-    if (survey.reports.size() == trust::ManifestLimits().max_reports) {
+    const size_t size = envelope->Serialise().size();
+    if (survey.reports.size() == trust::ManifestLimits().max_reports ||
+        survey.reports_bytes + size > kMaxReportsBytes) {
       log::Warn("report left out: the manifest is full", {{"device", socket.device_id}});
       return;
     }
@@ -83,6 +92,7 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
       log::Warn("component claimed twice", {{"device", socket.device_id}, {"ecu_serial", report.ecu_serial}});
       continue;
     }
+    survey.reports_bytes += size + 1;
     survey.reports.push_back(*std::move(envelope));
     log::Info("discovered", {{"device", socket.device_id},
                              {"ecu_serial", report.ecu_serial},

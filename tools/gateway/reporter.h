@@ -41,6 +41,7 @@ struct Survey {
   std::vector<Socket> sockets;                         // of the devices that answered
   std::map<std::string, PresentComponent> components;  // by ecu_serial
   std::vector<trust::Envelope> reports;                // for the manifest
+  size_t reports_bytes = 0;                            // of them, written out
 };
 
 // Signs what leaves the home.

@@ -104,6 +104,31 @@ TEST_F(ReporterTest, NonsenseIsLeftOutAndSilencesNobody) {
   EXPECT_THAT(survey.reports, SizeIs(1));
 }
 
+TEST_F(ReporterTest, WhatTheInventoryWouldNotReadIsNotPutIntoTheManifest) {
+  trust::VersionReport report;
+  report.ecu_serial = "B-1";
+  report.hardware_id = "t1-a";
+  report.sha256 = std::string(64, 'a');
+  report.report_counter = 1;
+  const auto with = [&](const std::string& extra) {
+    trust::Envelope envelope = report.ToEnvelope();
+    std::string bytes = envelope.Serialise();
+    return bytes.replace(bytes.find("\"signed\":{"), 10, "\"signed\":{\"_extra\":" + extra + ",");
+  };
+  FakeDevice good(lan_, "good", {{"G-1", {.key = key_}}});
+  FakeDevice odd(lan_, "bad", {{"B-1", {.key = key_}}});
+  odd.raw_reports = {with("0")};
+  EXPECT_THAT(Ask().reports, SizeIs(2));
+  std::string values = "[0";
+  for (int i = 0; i < 200; ++i) values += ",0";
+  odd.raw_reports = {with(std::string(14, '[') + std::string(14, ']')), with(values + "]")};
+  const Survey survey = Ask();
+  EXPECT_THAT(survey.reports, SizeIs(1));
+  const auto bytes = PackManifest(survey, "home-1", kNonce, 5, kNow, *key_);
+  ASSERT_OK(bytes);
+  EXPECT_OK(trust::ParseManifestEnvelope(*bytes));
+}
+
 TEST_F(ReporterTest, AComponentIsClaimedOnce) {
   FakeDevice first(lan_, "a", {{"L-1", {.key = key_}}});
   FakeDevice second(lan_, "b", {{"L-1", {.key = key_}}});
