@@ -11,6 +11,7 @@
 #include "common/status/macros.h"
 #include "common/worker/periodic.h"
 #include "services/liaison/api/liaison_api.h"
+#include "services/liaison/clients/call_group.h"
 #include "services/liaison/clients/package_store_client.h"
 #include "services/liaison/storage/liaison_migrations.h"
 #include "services/liaison/storage/liaison_store.h"
@@ -41,14 +42,16 @@ struct App::Parts {
       : database(DatabaseOptions(config)),
         dialer(config.server.tls),
         store(database),
-        package_store(dialer, config.package_store_address),
+        package_store(dialer, calls, config.package_store_address),
         api({store, package_store, *config.clock}),
         server(config.server),
-        refresher({store, package_store, dialer, server.registry(), *config.clock, config.refresh_interval}),
-        messenger({store, dialer, *config.clock, config.notice_retry}) {}
+        refresher(
+            {store, package_store, dialer, calls, server.registry(), *config.clock, config.refresh_interval}),
+        messenger({store, dialer, calls, *config.clock, config.notice_retry}) {}
 
   db::Database database;
   rpc::Dialer dialer;
+  CallGroup calls;  // of the workers
   LiaisonStore store;
   PackageStoreClient package_store;
   LiaisonApi api;
@@ -97,6 +100,7 @@ int App::http_port() const { return parts_->server.http_port(); }
 
 void App::Stop() {
   parts_->server.Drain();
+  parts_->calls.Cancel();
   parts_->refresher_thread.reset();
   parts_->messenger_thread.reset();
   parts_->housekeeping_thread.reset();

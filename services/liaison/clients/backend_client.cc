@@ -20,13 +20,14 @@ constexpr size_t kMaxReleases = 10'000;
 }  // namespace
 
 struct BackendClient::State {
+  CallGroup& calls;
   std::unique_ptr<v1::ManufacturerService::Stub> stub;
 };
 
-BackendClient::BackendClient(const rpc::Dialer& dialer, absl::string_view manufacturer,
+BackendClient::BackendClient(const rpc::Dialer& dialer, CallGroup& calls, absl::string_view manufacturer,
                              absl::string_view address)
-    : state_(new State{v1::ManufacturerService::NewStub(
-          dialer.Dial(address, {rpc::Role::kManufacturer, std::string(manufacturer)}))}) {}
+    : state_(new State{calls, v1::ManufacturerService::NewStub(dialer.Dial(
+                                  address, {rpc::Role::kManufacturer, std::string(manufacturer)}))}) {}
 
 BackendClient::~BackendClient() = default;
 
@@ -36,6 +37,7 @@ absl::StatusOr<std::vector<v1::OfferedRelease>> BackendClient::ListReleases(absl
   do {
     v1::ListReleasesResponse response;
     rpc::CallContext context(deadline);
+    const CallGroup::Member member(state_->calls, context.get());
     RETURN_IF_ERROR(rpc::FromGrpc(state_->stub->ListReleases(context.get(), request, &response)));
     for (v1::OfferedRelease& release : *response.mutable_releases()) releases.push_back(std::move(release));
     // A page without releases that promises more would go on for ever.
@@ -53,6 +55,7 @@ absl::StatusOr<std::vector<v1::OfferedRelease>> BackendClient::ListReleases(absl
 absl::StatusOr<std::optional<std::string>> BackendClient::GetRoleMetadata(absl::Time deadline) {
   v1::GetRoleMetadataResponse response;
   rpc::CallContext context(deadline);
+  const CallGroup::Member member(state_->calls, context.get());
   const absl::Status status = rpc::FromGrpc(state_->stub->GetRoleMetadata(context.get(), {}, &response));
   if (absl::IsNotFound(status)) return std::nullopt;
   RETURN_IF_ERROR(status);
@@ -66,6 +69,7 @@ absl::Status BackendClient::DownloadImage(absl::string_view sha256, int64_t offs
   request.set_sha256(std::string(sha256));
   request.set_offset(offset);
   rpc::CallContext context(deadline);
+  const CallGroup::Member member(state_->calls, context.get());
   const auto reader = state_->stub->DownloadImage(context.get(), request);
   v1::DownloadImageResponse response;
   absl::Status taken;
@@ -83,6 +87,7 @@ absl::Status BackendClient::ReceiveNotice(const domain::Notice& notice, absl::Ti
   request.set_text(notice.text);
   v1::ReceiveNoticeResponse response;
   rpc::CallContext context(deadline);
+  const CallGroup::Member member(state_->calls, context.get());
   return rpc::FromGrpc(state_->stub->ReceiveNotice(context.get(), request, &response));
 }
 

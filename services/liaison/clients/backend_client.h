@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/channel.h"
 #include "countersign/manufacturer/v1/manufacturer.pb.h"
+#include "services/liaison/clients/call_group.h"
 #include "services/liaison/domain/values.h"
 
 namespace countersign::liaison {
@@ -22,7 +23,9 @@ namespace countersign::liaison {
 class BackendClient {
  public:
   // Only a server whose certificate says `manufacturer/<manufacturer>` is talked to.
-  BackendClient(const rpc::Dialer& dialer, absl::string_view manufacturer, absl::string_view address);
+  // Its calls are members of `calls`, which outlives it.
+  BackendClient(const rpc::Dialer& dialer, CallGroup& calls, absl::string_view manufacturer,
+                absl::string_view address);
   ~BackendClient();
 
   // All that is offered. RESOURCE_EXHAUSTED (TOO_MANY_RELEASES) beyond 10,000.

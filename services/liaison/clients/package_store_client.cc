@@ -29,12 +29,13 @@ std::string RequestIdOf(absl::string_view manufacturer, absl::string_view metada
 }  // namespace
 
 struct PackageStoreClient::State {
+  CallGroup& calls;
   std::unique_ptr<v1::PackageStoreService::Stub> stub;
 };
 
-PackageStoreClient::PackageStoreClient(const rpc::Dialer& dialer, absl::string_view address)
-    : state_(new State{
-          v1::PackageStoreService::NewStub(dialer.Dial(address, {rpc::Role::kService, "package-store"}))}) {}
+PackageStoreClient::PackageStoreClient(const rpc::Dialer& dialer, CallGroup& calls, absl::string_view address)
+    : state_(new State{calls, v1::PackageStoreService::NewStub(
+                                  dialer.Dial(address, {rpc::Role::kService, "package-store"}))}) {}
 
 PackageStoreClient::~PackageStoreClient() = default;
 
@@ -58,10 +59,12 @@ absl::Status PackageStoreClient::EnsureImage(absl::string_view manufacturer, abs
   create.mutable_upload()->set_length_bytes(length);
   v1::Upload upload;
   rpc::CallContext create_context(deadline);
+  const CallGroup::Member create_member(state_->calls, create_context.get());
   RETURN_IF_ERROR(rpc::FromGrpc(state_->stub->CreateUpload(create_context.get(), create, &upload)));
   if (upload.state() == v1::Upload::STATE_COMPLETE) return absl::OkStatus();
 
   rpc::CallContext context(deadline);
+  const CallGroup::Member member(state_->calls, context.get());
   v1::Upload after;
   const auto writer = state_->stub->WriteUpload(context.get(), &after);
   v1::WriteUploadRequest request;
@@ -96,6 +99,7 @@ absl::Status PackageStoreClient::Propose(absl::string_view manufacturer, absl::s
   request.set_request_id(RequestIdOf(manufacturer, metadata));
   v1::Proposal proposal;
   rpc::CallContext context(deadline);
+  const CallGroup::Member member(state_->calls, context.get());
   return rpc::FromGrpc(state_->stub->CreateProposal(context.get(), request, &proposal));
 }
 

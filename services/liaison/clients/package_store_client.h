@@ -12,14 +12,16 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/rpc/channel.h"
+#include "services/liaison/clients/call_group.h"
 
 namespace countersign::liaison {
 
 // Brings images and role metadata of a manufacturer to the package store. Thread-safe. Blocks.
 class PackageStoreClient {
  public:
-  // `address` is host:port. Connects when first used.
-  PackageStoreClient(const rpc::Dialer& dialer, absl::string_view address);
+  // `address` is host:port. Connects when first used. What takes long is a member of `calls`, which outlives
+  // it.
+  PackageStoreClient(const rpc::Dialer& dialer, CallGroup& calls, absl::string_view address);
   ~PackageStoreClient();
 
   // Whether the store has the manufacturer's image, whole.

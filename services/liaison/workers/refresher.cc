@@ -71,6 +71,9 @@ absl::Status Refresher::Round() {
                      parts_.store.ClaimRefresh(owner_, now, now + kLease));
     if (!manufacturer.has_value()) return absl::OkStatus();
     const absl::Status outcome = RefreshHoldingLease(*manufacturer);
+    // A replica that stops has not failed: its turn is due still, and the lease is given back.
+    if (parts_.calls.cancelled())
+      return parts_.store.ExtendLease(manufacturer->id, owner_, parts_.clock.Now());
     refreshes_.With({outcome.ok() ? "succeeded" : "failed"}).Increment();
     if (!outcome.ok()) {
       log::Warn("a manufacturer's backend could not be refreshed from",
@@ -92,7 +95,7 @@ absl::Status Refresher::RefreshHoldingLease(const domain::Manufacturer& manufact
 }
 
 absl::Status Refresher::Refresh(const domain::Manufacturer& manufacturer) {
-  BackendClient backend(parts_.dialer, manufacturer.id, manufacturer.backend_address);
+  BackendClient backend(parts_.dialer, parts_.calls, manufacturer.id, manufacturer.backend_address);
   ASSIGN_OR_RETURN(const std::vector<manufacturer::v1::OfferedRelease> offered,
                    backend.ListReleases(parts_.clock.Now() + kCallTimeout));
   Problems problems;
@@ -160,7 +163,7 @@ absl::Status Messenger::Round() {
   for (const LiaisonStore::Delivery& delivery : deliveries) {
     const domain::Notice& notice = delivery.notice;
     if (silent.count(notice.manufacturer) > 0) continue;
-    BackendClient backend(parts_.dialer, notice.manufacturer, delivery.backend_address);
+    BackendClient backend(parts_.dialer, parts_.calls, notice.manufacturer, delivery.backend_address);
     const absl::Status received = backend.ReceiveNotice(notice, parts_.clock.Now() + kCallTimeout);
     if (!received.ok()) {
       log::Warn("a notice could not be delivered and will be tried again",

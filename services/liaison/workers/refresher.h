@@ -9,6 +9,7 @@
 #include "common/metrics/metrics.h"
 #include "common/rpc/channel.h"
 #include "services/liaison/clients/backend_client.h"
+#include "services/liaison/clients/call_group.h"
 #include "services/liaison/clients/package_store_client.h"
 #include "services/liaison/storage/liaison_store.h"
 
@@ -25,6 +26,7 @@ class Refresher {
     LiaisonStore& store;
     PackageStoreClient& package_store;
     const rpc::Dialer& dialer;
+    CallGroup& calls;
     metrics::Registry& registry;
     const Clock& clock;
     absl::Duration interval;  // between two questions to one backend
@@ -32,7 +34,8 @@ class Refresher {
 
   explicit Refresher(const Parts& parts);
 
-  // Asks every backend whose time has come. To be run by one thread.
+  // Asks every backend whose time has come. To be run by one thread. When the calls are cancelled, another
+  // replica may go on at once.
   absl::Status Round();
 
  private:
@@ -56,6 +59,7 @@ class Messenger {
   struct Parts {
     LiaisonStore& store;
     const rpc::Dialer& dialer;
+    CallGroup& calls;
     const Clock& clock;
     absl::Duration retry;
   };
