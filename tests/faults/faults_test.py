@@ -354,23 +354,39 @@ def test_a_backend_and_the_liaison_service_die_in_the_middle_of_an_image_and_the
     release = Release("telematics-3000.1.0", "zenith", "telematics", "TCU-7", "arm64-telematics", "3000.1.0", 3000, str(image))
     story.start_backend([release])
 
-    def half_way(beyond: int) -> int:
-        return next((path.stat().st_size for path in (suite.folder / "blobs" / "uploads").iterdir()
-                     if beyond < path.stat().st_size < image.stat().st_size), 0)
+    uploads = suite.folder / "blobs" / "uploads"
+
+    def got() -> int:
+        """How much of the image the store has, all of it once the upload is gone."""
+        try:
+            return next((path.stat().st_size for path in uploads.iterdir()), image.stat().st_size)
+        except FileNotFoundError:
+            return image.stat().st_size
 
     suite.ctl(OPERATOR, "manufacturer", "create", "zenith", "--display-name", "Zenith Automotive",
               "--backend", story.backend.address)
-    wait_closely(lambda: half_way(0), "the image to be on its way")
+    wait_closely(lambda: list(uploads.iterdir()) and got() > 0, "the image to be on its way")
     suite.processes["zenith-backend"].kill()
     failed = wait_for(lambda: refreshed(suite, "FAILED"), "the refresh to fail", PATIENCE_SECONDS)
     assert release.id in failed["last_refresh_error"], failed
-    got = half_way(0)
-    assert got > 0
+    had = got()
+    assert 0 < had < image.stat().st_size
     assert not suite.ctl(OPERATOR, "package", "list")
 
     suite.processes["zenith-backend"].start()
     persist(lambda: suite.ctl(OPERATOR, "manufacturer", "refresh", "zenith"))
-    wait_closely(lambda: half_way(got), "the image to go on")
+    wait_closely(lambda: got() > had, "the image to go on")
+    # It does not wait for a backend that stands still, and has its turn again.
+    os.kill(suite.processes["zenith-backend"].pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    assert suite.processes["liaison"].stop() == 0
+    assert time.monotonic() - begin < GRACE_SECONDS
+    had = got()
+    suite.processes["liaison"].start()
+    os.kill(suite.processes["zenith-backend"].pid, signal.SIGCONT)
+    suite.wait_ready("liaison")
+    # All of it may be there by now; then the kill comes between that and the proposal, or after it.
+    wait_closely(lambda: got() > had or had == image.stat().st_size, "the image to go on again")
     suite.restart_killed("liaison")
     suite.wait_ready("liaison")
     wait_for(lambda: refreshed(suite, "SUCCEEDED"), "another to take over the refresh", TAKEOVER_SECONDS)
