@@ -66,6 +66,7 @@ void Agent::FollowHints() {
   Backoff backoff(kFirstRetry, kLongestRetry);
   while (true) {
     rpc::CallContext context(absl::InfiniteFuture());
+    const absl::Time begin = SystemClock().Now();
     const auto reader =
         RolloutService::NewStub(rollout_)->StreamHints(context.get(), rollout::v1::StreamHintsRequest());
     StreamHintsResponse hint;
@@ -76,6 +77,8 @@ void Agent::FollowHints() {
       hinted_ = true;
     }
     const absl::Status status = rpc::FromGrpc(reader->Finish());
+    // A stream without news was none the worse: only those that end soon are reason to wait long.
+    if (SystemClock().Now() - begin > kLongestRetry) backoff.Succeeded();
     backoff.Failed(SystemClock().Now());
     log::Info("hint stream ended", {{"error", status}});
     absl::SleepFor(backoff.next() - SystemClock().Now());
