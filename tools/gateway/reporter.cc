@@ -75,7 +75,7 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
       continue;
     }
     const size_t size = envelope->Serialise().size();
-    if (survey.reports.size() == trust::ManifestLimits().max_reports ||
+    if (survey.reports.size() + survey.rivals.size() == trust::ManifestLimits().max_reports ||
         survey.reports_bytes + size > kMaxReportsBytes) {
       log::Warn("report left out: the manifest is full", {{"device", socket.device_id}});
       return;
@@ -88,11 +88,13 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
     for (const device::v1::ComponentDescription& described : device->components()) {
       if (described.ecu_serial() == report.ecu_serial) component.constrained = described.constrained();
     }
+    survey.reports_bytes += size + 1;
+    component.report = survey.reports.size();
     if (!survey.components.emplace(report.ecu_serial, component).second) {
       log::Warn("component claimed twice", {{"device", socket.device_id}, {"ecu_serial", report.ecu_serial}});
+      survey.rivals.emplace(report.ecu_serial, Claim{std::move(component), *std::move(envelope)});
       continue;
     }
-    survey.reports_bytes += size + 1;
     survey.reports.push_back(*std::move(envelope));
     log::Info("discovered", {{"device", socket.device_id},
                              {"ecu_serial", report.ecu_serial},
@@ -109,6 +111,25 @@ Survey SurveyDevices(const std::vector<Socket>& sockets, absl::string_view nonce
   Survey survey;
   for (const Socket& socket : sockets) SurveyDevice(socket, nonce, proxy, survey);
   return survey;
+}
+
+void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey) {
+  for (auto& [serial, claim] : survey.rivals) {
+    const auto key = keys.find(serial);
+    PresentComponent& holder = survey.components.at(serial);
+    if (key == keys.end() || survey.reports[holder.report].VerifyBy(key->second).ok() ||
+        !claim.report.VerifyBy(key->second).ok()) {
+      continue;
+    }
+    log::Warn("component taken from a device that does not prove itself",
+              {{"ecu_serial", serial},
+               {"device", holder.socket.device_id},
+               {"proved", claim.component.socket.device_id}});
+    claim.component.report = holder.report;
+    survey.reports[holder.report] = std::move(claim.report);
+    holder = std::move(claim.component);
+  }
+  survey.rivals.clear();
 }
 
 absl::StatusOr<std::string> PackManifest(const Survey& survey, absl::string_view gateway_id,
@@ -133,6 +154,10 @@ absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& socket
                         ->CreateChallenge(context.get(), v1::CreateChallengeRequest(), &challenge)));
   ReportOutcome outcome;
   outcome.survey = SurveyDevices(sockets, challenge.nonce(), keys_.proxy);
+  if (!outcome.survey.rivals.empty()) {
+    ASSIGN_OR_RETURN(const auto keys, RegisteredKeys());
+    Settle(keys, outcome.survey);
+  }
   absl::StatusOr<v1::SubmitManifestResponse> response = Submit(outcome.survey, challenge.nonce(), 1);
   if (ReasonOf(response.status()) == "COUNTER_REPLAYED") {
     ASSIGN_OR_RETURN(const int64_t last, LastCounter());
@@ -179,6 +204,26 @@ absl::StatusOr<int64_t> Reporter::LastCounter() {
   RETURN_IF_ERROR(
       rpc::FromGrpc(InventoryService::NewStub(inventory_)->GetGateway(context.get(), request, &gateway)));
   return gateway.last_manifest_counter();
+}
+
+absl::StatusOr<std::map<std::string, crypto::PublicKey>> Reporter::RegisteredKeys() {
+  std::map<std::string, crypto::PublicKey> keys;
+  v1::ListDevicesRequest request;
+  request.set_parent(absl::StrCat("gateways/", gateway_id_));
+  do {
+    rpc::CallContext context(kCallTimeout);
+    v1::ListDevicesResponse page;
+    RETURN_IF_ERROR(
+        rpc::FromGrpc(InventoryService::NewStub(inventory_)->ListDevices(context.get(), request, &page)));
+    for (const v1::Device& device : page.devices()) {
+      for (const v1::Component& component : device.components()) {
+        absl::StatusOr<crypto::PublicKey> key = crypto::PublicKey::FromPem(component.public_key_pem());
+        if (!component.constrained() && key.ok()) keys.emplace(component.ecu_serial(), *std::move(key));
+      }
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return keys;
 }
 
 absl::Status Reporter::Remember(const ReportOutcome& outcome) {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/trust/envelope.h"
 #include "countersign/device/v1/device.pb.h"
@@ -34,6 +35,13 @@ struct PresentComponent {
   int64_t release_counter = 0;  // of the image that it runs
   std::string sha256;           // of the image that it runs
   std::string version;
+  size_t report = 0;  // its place in Survey::reports
+};
+
+// What one device said of a component.
+struct Claim {
+  PresentComponent component;
+  trust::Envelope report;
 };
 
 // What the devices said, once.
@@ -41,7 +49,8 @@ struct Survey {
   std::vector<Socket> sockets;                         // of the devices that answered
   std::map<std::string, PresentComponent> components;  // by ecu_serial
   std::vector<trust::Envelope> reports;                // for the manifest
-  size_t reports_bytes = 0;                            // of them, written out
+  std::multimap<std::string, Claim> rivals;            // by ecu_serial, which an earlier device claims too
+  size_t reports_bytes = 0;                            // of all reports, written out
 };
 
 // Signs what leaves the home.
@@ -54,9 +63,14 @@ struct ReporterKeys {
 // nonsense, is logged and left out; it does not silence the others. A report of a constrained component,
 // which has no signature, is signed with `proxy`, if it is what its device may say: a version report to this
 // nonce, of a component that the device describes as constrained, marked as proxied. The proxy key signs
-// nothing else. A component that two devices claim is the first's.
+// nothing else. A component that two devices claim is the first's, until Settle().
 Survey SurveyDevices(const std::vector<Socket>& sockets, absl::string_view nonce,
                      const crypto::Signer* proxy);
+
+// Gives each component with rivals to the one whose report its registered key signed: a device that only
+// calls itself by another's serial number must not displace it. Without such a one, or such a key, it stays
+// the first's.
+void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey);
 
 // The signed gateway manifest.
 absl::StatusOr<std::string> PackManifest(const Survey& survey, absl::string_view gateway_id,
@@ -84,6 +98,8 @@ class Reporter {
                                                                int64_t minimum_counter);
   // The counter that the inventory saw last: a gateway whose disk was replaced goes on from there.
   absl::StatusOr<int64_t> LastCounter();
+  // The public keys of the home's components, by ecu_serial, as they were provisioned.
+  absl::StatusOr<std::map<std::string, crypto::PublicKey>> RegisteredKeys();
   absl::Status Remember(const ReportOutcome& outcome);
 
   const std::string gateway_id_;

@@ -137,6 +137,23 @@ TEST_F(ReporterTest, AComponentIsClaimedOnce) {
   EXPECT_EQ(survey.components.at("L-1").socket.device_id, "a");
 }
 
+TEST_F(ReporterTest, AComponentThatTwoClaimIsTheOnesWhoProvesItself) {
+  const auto stranger = NewKey();
+  FakeDevice forged(lan_, "a", {{"L-1", {.key = stranger}}});
+  FakeDevice genuine(lan_, "b", {{"L-1", {.key = key_}}});
+  FakeDevice late(lan_, "c", {{"L-1", {.key = stranger}}});
+  Survey survey = Ask();
+  EXPECT_THAT(survey.rivals, SizeIs(2));
+  Settle({{"L-1", key_->public_key()}}, survey);
+  ASSERT_THAT(survey.reports, SizeIs(1));
+  EXPECT_OK(survey.reports[0].VerifyBy(key_->public_key()));
+  EXPECT_EQ(survey.components.at("L-1").socket.device_id, "b");
+
+  survey = Ask();
+  Settle({}, survey);
+  EXPECT_EQ(survey.components.at("L-1").socket.device_id, "a");
+}
+
 // FOTA-K
 TEST_F(ReporterTest, TheProxyKeySignsNothingButProxiedReportsToThisNonce) {
   trust::VersionReport report;
