@@ -11,7 +11,7 @@ import subprocess
 import grpc
 from google.protobuf import descriptor_pb2
 
-from flow import ROOT, replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import ROOT, channel, replicas, story  # noqa: F401  pylint: disable=unused-import
 from suite import SERVICES
 
 ROLES = ("operator", "authority", "manufacturer", "gateway", "cse", "registrar", "service")
@@ -55,13 +55,6 @@ def methods(folder: pathlib.Path):
             for j, method in enumerate(service.method):
                 yield (SERVICE_OF_PACKAGE[file.package], f"/{file.package}.{service.name}/{method.name}",
                        method.client_streaming, method.server_streaming, comments[(6, i, 2, j)])
-
-
-def channel(suite, identity: str, service: str) -> grpc.Channel:
-    name = identity.replace("/", "-")
-    read = lambda file: (suite.certificates / file).read_bytes()  # noqa: E731
-    credentials = grpc.ssl_channel_credentials(read("ca.crt"), read(f"{name}.key"), read(f"{name}.crt"))
-    return grpc.secure_channel(suite.address(service), credentials)
 
 
 def call(open_channel: grpc.Channel, method: str, client_streaming: bool, server_streaming: bool) -> tuple:
