@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path.cwd() / "tests" / "flows"))
 
-from flow import replicas, story  # noqa: E402, F401  pylint: disable=unused-import, wrong-import-position
+from flow import story  # noqa: E402, F401  pylint: disable=unused-import, wrong-import-position
 from story import DRIVER, GATEWAYS, OPERATOR, PATIENCE_SECONDS, RESIDENT  # noqa: E402  pylint: disable=wrong-import-position
 from suite import SERVICES, CommandFailed, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 from world import DEVICES, RELEASES, Release  # noqa: E402  pylint: disable=wrong-import-position
@@ -230,9 +230,7 @@ def test_a_device_that_falls_silent_ends_as_a_timeout_and_holds_up_nobody(story)
 
 
 class TestWithTwoReplicas:
-    @pytest.fixture
-    def replicas(self) -> int:
-        return 2
+    replicas = 2
 
     def test_one_of_each_dies_in_the_middle_and_the_others_finish(self, story):  # noqa: F811
         suite = story.suite

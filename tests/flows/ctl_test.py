@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from flow import replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import story  # noqa: F401  pylint: disable=unused-import
 from suite import ReservedPort
 
 OPERATOR = "operator/ops"

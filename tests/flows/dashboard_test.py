@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from flow import ROOT, replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import ROOT, story  # noqa: F401  pylint: disable=unused-import
 from monitoring import start_prometheus
 from suite import wait_for
 

@@ -31,15 +31,9 @@ def running_story(name: str, replicas: int = 1):
 
 
 @pytest.fixture
-def replicas() -> int:
-    """How often each service runs; a test that wants another number overrides it."""
-    return 1
-
-
-@pytest.fixture
-def story(request, replicas):
-    """A Story whose services do not run yet."""
-    with running_story(request.node.name, replicas) as story_:
+def story(request):
+    """A Story whose services do not run yet, each as often as the test's class says with `replicas`."""
+    with running_story(request.node.name, getattr(request.cls, "replicas", 1)) as story_:
         yield story_
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flow import replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import story  # noqa: F401  pylint: disable=unused-import
 from suite import SERVICES
 from world import DEVICES, RELEASES
 

@@ -11,7 +11,7 @@ import subprocess
 import grpc
 from google.protobuf import descriptor_pb2
 
-from flow import ROOT, channel, replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import ROOT, channel, story  # noqa: F401  pylint: disable=unused-import
 from suite import SERVICES
 
 ROLES = ("operator", "authority", "manufacturer", "gateway", "cse", "registrar", "service")

@@ -1,6 +1,6 @@
 """The whole path, told as tools/demo tells it, with each requirement that it shows."""
 
-from flow import replicas, story  # noqa: F401  pylint: disable=unused-import
+from flow import story  # noqa: F401  pylint: disable=unused-import
 
 
 def test_six_services_patch_a_home_and_a_vehicle(story):  # noqa: F811
