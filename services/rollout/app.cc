@@ -5,7 +5,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
@@ -15,7 +14,6 @@
 #include "common/feed/follower_migrations.h"
 #include "common/feed/outbox_migrations.h"
 #include "common/file/file.h"
-#include "common/log/log.h"
 #include "common/rpc/channel.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
@@ -44,19 +42,6 @@ namespace countersign::rollout {
 namespace {
 
 constexpr absl::Duration kDatabasePatience = absl::Minutes(1);
-constexpr absl::Duration kDatabaseRetry = absl::Milliseconds(250);
-
-// Nothing says that the database is started before its services.
-absl::Status MigratePatiently(db::Database& database) {
-  const absl::Time give_up = SystemClock().Now() + kDatabasePatience;
-  while (true) {
-    const absl::Status status = db::Migrate(database, {db::RequestIdsMigrations(), feed::OutboxMigrations(),
-                                                       feed::FollowerMigrations(), RolloutMigrations()});
-    if (!absl::IsUnavailable(status) || SystemClock().Now() >= give_up) return status;
-    log::Warn("the database does not answer yet", {{"status", status}});
-    absl::SleepFor(kDatabaseRetry);
-  }
-}
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -212,7 +197,10 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
   ASSIGN_OR_RETURN(Keys keys, LoadKeys(config));
   {
     db::Database database(DatabaseOptions(config));
-    RETURN_IF_ERROR(MigratePatiently(database));
+    RETURN_IF_ERROR(db::MigrateWhenReady(database,
+                                         {db::RequestIdsMigrations(), feed::OutboxMigrations(),
+                                          feed::FollowerMigrations(), RolloutMigrations()},
+                                         kDatabasePatience));
   }
   return std::make_unique<Parts>(config, std::move(keys));
 }

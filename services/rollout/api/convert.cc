@@ -201,18 +201,6 @@ absl::StatusOr<std::optional<std::string>> ParentOf(absl::string_view parent) {
   return std::optional<std::string>(std::move(id));
 }
 
-absl::Status CheckRequestId(absl::string_view request_id) {
-  bool good = request_id.size() == 36;
-  for (size_t i = 0; good && i < request_id.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    good = dash ? request_id[i] == '-' : absl::ascii_isxdigit(request_id[i]);
-  }
-  if (good) return absl::OkStatus();
-  return Invalid(
-      "REQUEST_ID_INVALID",
-      "request_id must be a UUID: a new one for each request, and the same one when it is repeated.");
-}
-
 absl::StatusOr<std::vector<Progress>> ProgressOf(const v1::ReportProgressRequest& request) {
   if (request.progress_size() < 1 || request.progress_size() > static_cast<int>(kMaxProgress)) {
     return Invalid("PROGRESS_INVALID", "progress must have 1 to 1,000 entries.");

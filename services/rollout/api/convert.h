@@ -30,8 +30,6 @@ absl::StatusOr<RolloutSpec> SpecOf(const v1::Rollout& rollout);
 absl::StatusOr<std::string> RolloutIdOf(absl::string_view name);
 // The same of a parent; nullopt for rollouts/-.
 absl::StatusOr<std::optional<std::string>> ParentOf(absl::string_view parent);
-// OK if `request_id` is a UUID: (REQUEST_ID_INVALID).
-absl::Status CheckRequestId(absl::string_view request_id);
 // (PROGRESS_INVALID).
 absl::StatusOr<std::vector<Progress>> ProgressOf(const v1::ReportProgressRequest& request);
 

@@ -9,6 +9,7 @@
 #include "common/crypto/random.h"
 #include "common/db/page_token.h"
 #include "common/log/log.h"
+#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/rollout/api/convert.h"
@@ -95,7 +96,7 @@ absl::Status RolloutApi::PublishDirectorRoot(const rpc::Call&, const v1::Publish
 
 absl::Status RolloutApi::CreateRollout(const rpc::Call& call, const v1::CreateRolloutRequest& request,
                                        v1::Rollout* response) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   Rollout rollout;
   ASSIGN_OR_RETURN(rollout.spec, SpecOf(request.rollout()));
   rollout.id = crypto::RandomHex(8);
@@ -149,7 +150,7 @@ template <typename VerbRequest>
 absl::Status RolloutApi::Apply(const rpc::Call& call, const VerbRequest& request, RolloutEvent event,
                                const std::string& etag, const std::vector<Package>& packages,
                                v1::Rollout* response) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   ASSIGN_OR_RETURN(const std::string id, RolloutIdOf(request.name()));
   ASSIGN_OR_RETURN(const std::string recorded,
                    parts_.store.Apply(id, event, etag, packages, RequestOf(call, request)));
