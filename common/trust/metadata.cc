@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
+#include "common/crypto/hex.h"
 #include "common/status/macros.h"
 #include "common/trust/json_fields.h"
 #include "common/trust/key_json.h"
@@ -25,6 +26,7 @@ constexpr size_t kMaxHardwareIds = 256;
 constexpr size_t kMaxKeysPerRole = 64;
 constexpr size_t kMaxPathsPerRole = 256;
 constexpr size_t kMaxPath = 512;
+constexpr size_t kMaxLogKey = 512;
 constexpr char kRoot[] = "root";
 constexpr char kTimestamp[] = "timestamp";
 constexpr char kSnapshot[] = "snapshot";
@@ -127,6 +129,24 @@ void AddKeyId(RoleKeys& role, std::string id) {
   if (std::find(role.key_ids.begin(), role.key_ids.end(), id) == role.key_ids.end()) {
     role.key_ids.push_back(std::move(id));
   }
+}
+
+// --- Parties.
+
+Parties ReadParties(JsonFields& custom) {
+  Parties parties;
+  const json& object = custom.Object("parties");
+  JsonFields fields(object, "\"parties\"");
+  for (const auto& [party, ids] : object.items()) {
+    if (!IsRoleName(party)) fields.Fail("has a name that is not of the form [a-z0-9-]{1,64}");
+    parties[party] = fields.Strings(party.c_str(), kMaxKeysPerRole);
+    for (const std::string& id : parties[party]) {
+      if (!crypto::IsSha256Hex(id)) fields.Fail(absl::StrCat("has a key id that is no SHA-256: ", id));
+    }
+    if (!fields.ok()) break;
+  }
+  custom.Merge(fields.status());
+  return parties;
 }
 
 // --- File and target descriptions.
@@ -267,6 +287,13 @@ json WriteDelegations(const Delegations& delegations) {
 
 }  // namespace
 
+std::string PartyOf(const Parties& parties, absl::string_view key_id) {
+  for (const auto& [party, ids] : parties) {
+    if (std::find(ids.begin(), ids.end(), key_id) != ids.end()) return party;
+  }
+  return "";
+}
+
 // --- Root
 
 absl::StatusOr<Root> Root::Parse(const Envelope& envelope) {
@@ -284,6 +311,12 @@ absl::StatusOr<Root> Root::Parse(const Envelope& envelope) {
     roles.Merge(role.status());
   }
   fields.Merge(roles.status());
+  if (fields.Has("custom")) {
+    JsonFields custom(fields.Object("custom"), "the root's custom");
+    if (custom.Has("parties")) root.parties = ReadParties(custom);
+    if (custom.Has("logKey")) root.log_key = custom.NonEmptyString("logKey", kMaxLogKey);
+    fields.Merge(custom.status());
+  }
   RETURN_IF_ERROR(fields.status());
   return root;
 }
@@ -293,6 +326,8 @@ Envelope Root::ToEnvelope() const {
   content["consistent_snapshot"] = consistent_snapshot;
   content["keys"] = WriteKeys(keys);
   for (const auto& [name, role] : roles) content["roles"][name] = WriteRoleKeys(role);
+  if (!parties.empty()) content["custom"]["parties"] = parties;
+  if (!log_key.empty()) content["custom"]["logKey"] = log_key;
   return Envelope::Unsigned(std::move(content));
 }
 
@@ -383,6 +418,7 @@ absl::StatusOr<Targets> Targets::Parse(const Envelope& envelope) {
   if (fields.Has("custom")) {
     JsonFields custom(fields.Object("custom"), "the targets' custom");
     if (custom.Has("prefetch")) targets.prefetch = ReadTargetFiles(custom.Object("prefetch"), custom);
+    if (custom.Has("parties")) targets.parties = ReadParties(custom);
     fields.Merge(custom.status());
   }
   RETURN_IF_ERROR(fields.status());
@@ -393,7 +429,8 @@ Envelope Targets::ToEnvelope() const {
   json content = WriteHeader(kType, version, expires);
   content["targets"] = WriteTargetFiles(targets);
   if (delegations.has_value()) content["delegations"] = WriteDelegations(*delegations);
-  if (!prefetch.empty()) content["custom"] = {{"prefetch", WriteTargetFiles(prefetch)}};
+  if (!prefetch.empty()) content["custom"]["prefetch"] = WriteTargetFiles(prefetch);
+  if (!parties.empty()) content["custom"]["parties"] = parties;
   return Envelope::Unsigned(std::move(content));
 }
 

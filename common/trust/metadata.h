@@ -31,6 +31,15 @@ struct RoleKeys {
   friend bool operator==(const RoleKeys&, const RoleKeys&) = default;
 };
 
+// Whose keys are whose: key ids by party, "operator", "authority", or a manufacturer's id. TUF knows keys and
+// not parties; other clients ignore this.
+using Parties = std::map<std::string, std::vector<std::string>>;
+inline constexpr char kOperatorParty[] = "operator";
+inline constexpr char kAuthorityParty[] = "authority";
+
+// The party that `parties` say key `key_id` is of; "" if they do not.
+std::string PartyOf(const Parties& parties, absl::string_view key_id);
+
 struct Root {
   static constexpr char kType[] = "root";
 
@@ -39,6 +48,9 @@ struct Root {
   bool consistent_snapshot = true;
   KeyMap keys;
   std::map<std::string, RoleKeys> roles;  // root, timestamp, snapshot, targets: all four
+  Parties parties;                        // custom.parties; written if not empty
+  // custom.logKey: the verifier key of the transparency log (C2SP signed-note). Written if not empty.
+  std::string log_key;
 
   static absl::StatusOr<Root> Parse(const Envelope& envelope);
   Envelope ToEnvelope() const;
@@ -136,6 +148,7 @@ struct Targets {
   // custom.prefetch: what a gateway may fetch ahead, and must not install. Director only; written if not
   // empty.
   std::map<std::string, TargetFile> prefetch;
+  Parties parties;  // custom.parties: whose the delegations' keys are; written if not empty
 
   static absl::StatusOr<Targets> Parse(const Envelope& envelope);
   Envelope ToEnvelope() const;

@@ -124,6 +124,37 @@ TEST(MetadataTest, TheBytesAreThoseOfTheFormat) {
       R"("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},"length":3}},"version":7}})");
 }
 
+TEST(MetadataTest, PartiesAndTheLogsKeySurviveTheRoundTripAndAreWrittenOnlyIfThereAreAny) {
+  TestRepository repository(kNow);
+  repository.AddManufacturer("acme", {"acme/*"});
+  EXPECT_FALSE(repository.root.ToEnvelope().content().contains("custom"));
+  EXPECT_FALSE(repository.targets.ToEnvelope().content().contains("custom"));
+
+  repository.root.parties = {{kOperatorParty, repository.root.roles["root"].key_ids}, {kAuthorityParty, {}}};
+  repository.root.log_key = "log.example+1234abcd+AQ==";
+  ASSERT_OK_AND_ASSIGN(const Root root, Root::Parse(repository.root.ToEnvelope()));
+  EXPECT_EQ(root.parties, repository.root.parties);
+  EXPECT_EQ(root.log_key, repository.root.log_key);
+  EXPECT_EQ(PartyOf(root.parties, root.roles.at("root").key_ids[1]), kOperatorParty);
+  EXPECT_EQ(PartyOf(root.parties, std::string(64, 'a')), "");
+
+  repository.targets.parties = {{"acme", {KeyId(repository.manufacturer.public_key())}}};
+  repository.targets.prefetch["a"] = MakeTarget("x", 1, {"hw"});
+  ASSERT_OK_AND_ASSIGN(const Targets targets, Targets::Parse(repository.targets.ToEnvelope()));
+  EXPECT_EQ(targets.parties, repository.targets.parties);
+  EXPECT_EQ(targets.prefetch, repository.targets.prefetch);
+}
+
+TEST(MetadataTest, WhatCustomHasBesidesIsNotOurs) {
+  TestRepository repository(kNow);
+  json root = repository.root.ToEnvelope().content();
+  root["custom"] = {{"motd", json::array({1})}, {"parties", {{"operator", json::array()}}}};
+  EXPECT_OK(ParseContent<Root>(root));
+  json targets = repository.targets.ToEnvelope().content();
+  targets["custom"] = {{"parties", json::object()}, {"else", true}};
+  EXPECT_OK(ParseContent<Targets>(targets));
+}
+
 TEST(MetadataTest, ACustomThatIsNoObjectCannotBeSigned) {
   Targets targets;
   targets.expires = kNow;
@@ -177,6 +208,16 @@ TEST(MetadataTest, FaultyFieldsAreRefusedByName) {
       {root, "/roles/root/threshold", 4, "fewer keys than its threshold"},
       {root, "/roles/root/keyids/0", std::string(64, 'f'), "not among the keys"},
       {root, "/roles", json::object(), "root"},
+      {root, "/custom", json::array(), "custom"},
+      {root, "/custom/logKey", 1, "logKey"},
+      {root, "/custom/logKey", "", "logKey"},
+      {root, "/custom/parties", json::array(), "parties"},
+      {root, "/custom/parties/operator", "key", "operator"},
+      {root, "/custom/parties/operator", json::array({1}), "operator"},
+      {root, "/custom/parties/operator", json::array({"abc"}), "SHA-256"},
+      {root, "/custom/parties/Op~1", json::array(), "name"},
+      {targets, "/custom/parties", "x", "parties"},
+      {targets, "/custom/parties/acme", json::object(), "acme"},
       {targets, "/targets/..~1x", json::object(), "path"},
       {targets, "/delegations/roles/0/name", "root", "top-level"},
       {targets, "/delegations/roles/0/name", "../x", "name"},
