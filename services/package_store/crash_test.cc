@@ -1,31 +1,20 @@
 // The real program, killed at any moment: nothing that it has answered is lost, and nothing is done twice.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <memory>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/clock/clock.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/random.h"
-#include "common/db/testing/test_cluster.h"
-#include "common/file/file.h"
 #include "common/rpc/channel.h"
 #include "common/testing/status_matchers.h"
 #include "common/trust/client.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
+#include "services/package_store/testing/program.h"
 #include "services/package_store/testing/publisher.h"
 
 namespace countersign::package_store {
@@ -34,8 +23,10 @@ namespace {
 using rpc::Identity;
 using rpc::Role;
 using testing::ImageSpec;
+using testing::Program;
 using testing::Publisher;
 using testing::StoreFetcher;
+using testing::StorePlace;
 namespace v1 = ::countersign::package_store::v1;
 
 const Identity kAcme{Role::kManufacturer, "acme"};
@@ -43,82 +34,9 @@ const Identity kAuthority{Role::kAuthority, "ma"};
 const Identity kOperator{Role::kOperator, "op"};
 const Identity kGateway{Role::kGateway, "gw-1"};
 
-constexpr char kProgram[] = "services/package_store/package_store";
-
-// The program as its own process on one database and folder, whatever becomes of it.
-class Program {
- public:
-  Program(rpc::testing::TestPki* pki, const Publisher& publisher) : pki_(pki) {
-    folder_ = absl::StrCat(getenv("TEST_TMPDIR"), "/crash-XXXXXX");
-    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
-    EXPECT_OK(WriteFileAtomically(folder_ + "/snapshot.pem", publisher.snapshot_key.ToPem(), 0600));
-    EXPECT_OK(WriteFileAtomically(folder_ + "/timestamp.pem", publisher.timestamp_key.ToPem(), 0600));
-    database_ = db::TestCluster::Shared().CreateDatabase();
-  }
-  ~Program() { Kill(); }
-
-  // Returns when it serves.
-  void Start() {
-    const rpc::TlsOptions tls = pki_->TlsFor({Role::kService, "package-store"});
-    const std::string port_file = folder_ + "/ports";
-    unlink(port_file.c_str());
-    std::vector<std::string> arguments = {kProgram,
-                                          "--listen=127.0.0.1:0",
-                                          "--http-listen=127.0.0.1:0",
-                                          "--port-file=" + port_file,
-                                          "--database=" + database_,
-                                          "--blob-dir=" + folder_ + "/blobs",
-                                          "--snapshot-key=" + folder_ + "/snapshot.pem",
-                                          "--timestamp-key=" + folder_ + "/timestamp.pem",
-                                          "--tls-cert=" + tls.certificate_file,
-                                          "--tls-key=" + tls.key_file,
-                                          "--tls-ca=" + tls.ca_file,
-                                          "--trust-domain=" + tls.trust_domain};
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    ASSERT_EQ(posix_spawn(&pid_, kProgram, nullptr, nullptr, argv.data(), environ), 0);
-    absl::StatusOr<std::string> ports = ReadFile(port_file);
-    while (!ports.ok()) {
-      ASSERT_EQ(waitpid(pid_, nullptr, WNOHANG), 0) << "the program ended";
-      std::this_thread::yield();
-      ports = ReadFile(port_file);
-    }
-    const std::vector<std::string> fields = absl::StrSplit(*ports, ' ');
-    address_ = absl::StrCat("127.0.0.1:", fields[0]);
-  }
-  void Kill() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-  // SIGTERM; the exit status.
-  int Stop() {
-    int status = -1;
-    kill(pid_, SIGTERM);
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-
-  std::unique_ptr<v1::PackageStoreService::Stub> As(const Identity& identity) const {
-    return v1::PackageStoreService::NewStub(
-        rpc::Dialer(pki_->TlsFor(identity))
-            .Dial(address_, {Role::kService, "package-store"}, {.max_attempts = 1}));
-  }
-
- private:
-  rpc::testing::TestPki* const pki_;
-  std::string folder_;
-  std::string database_;
-  std::string address_;
-  pid_t pid_ = -1;
-};
-
 class CrashTest : public ::testing::Test {
  protected:
-  CrashTest() : publisher_(SystemClock().Now()), program_(&pki_, publisher_) {}
+  CrashTest() : publisher_(SystemClock().Now()), program_(&pki_, StorePlace(publisher_)) {}
 
   void SetUp() override {
     program_.Start();
