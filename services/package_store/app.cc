@@ -14,7 +14,7 @@
 #include "common/worker/periodic.h"
 #include "services/package_store/api/convert.h"
 #include "services/package_store/api/package_store_api.h"
-#include "services/package_store/storage/blob_store.h"
+#include "services/package_store/storage/file_blob_store.h"
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/package_store_migrations.h"
 #include "services/package_store/storage/packages.h"
@@ -79,7 +79,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
       parts->database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()},
       config.database_wait));
   ASSIGN_OR_RETURN(const RepositoryIdentity repository, GetRepositoryIdentity(parts->database));
-  ASSIGN_OR_RETURN(parts->blobs, BlobStore::Open(config.blob_dir, repository.id, repository.has_images));
+  ASSIGN_OR_RETURN(parts->blobs, FileBlobStore::Open(config.blob_dir, repository.id, repository.has_images));
 
   const OnlineSigning signing{{&parts->snapshot_signer, &parts->timestamp_signer},
                               {config.snapshot_lifetime, config.timestamp_lifetime}};

@@ -1,44 +1,30 @@
 #ifndef COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_BLOB_STORE_H_
 #define COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_BLOB_STORE_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace countersign::package_store {
 
-// The bytes of images, in one folder of a file system that all replicas share:
+// The bytes of images, in a place that all replicas share and that belongs to one repository (database).
+// An image is there as a whole, with the right length and digest, or not at all, whenever a process or a
+// machine stops. Thread-safe.
 //
-//   uploads/<manufacturer>.<sha256>   what has come of an upload so far; its length is how far it is
-//   images/<first two digits>/<sha256>  whole images, whose length and digest were verified; never changed
-//   repository                          the id of the repository (database) that the folder belongs to
-//
-// An image appears by a hard link from its verified and synced upload, so it is there as a whole or not at
-// all, whenever the process or the machine stops. Who writes an upload holds a lock on its file, which the
-// kernel releases when the process dies. Thread-safe.
-//
-// Errors: RESOURCE_EXHAUSTED (DISK_FULL); INTERNAL with the system's message for what else a disk can do.
+// Errors: RESOURCE_EXHAUSTED (DISK_FULL); UNAVAILABLE if the place does not answer; INTERNAL for what else
+// can go wrong with it.
 class BlobStore {
-  struct Part;
-
  public:
-  // Makes the folders. FAILED_PRECONDITION (BLOB_DIR_MISMATCH) if the folder belongs to another repository
-  // than `repository_id`, or, when `has_images`, to none yet: its images are elsewhere.
-  static absl::StatusOr<std::unique_ptr<BlobStore>> Open(const std::string& folder,
-                                                         const std::string& repository_id, bool has_images);
-
+  virtual ~BlobStore() = default;
   BlobStore(const BlobStore&) = delete;
   BlobStore& operator=(const BlobStore&) = delete;
 
@@ -47,96 +33,104 @@ class BlobStore {
   // notice. Not thread-safe.
   class Writer {
    public:
-    ~Writer();
+    virtual ~Writer() = default;
     Writer(const Writer&) = delete;
     Writer& operator=(const Writer&) = delete;
 
-    // Bytes in the file.
-    int64_t size() const;
+    // Bytes taken so far.
+    virtual int64_t size() const = 0;
     bool full() const { return size() == length_; }
 
-    // Appends `data` at `offset`, which must be where the file ends: CheckChunk()'s errors. After an error
-    // size() tells how much of it was written.
-    absl::Status Append(int64_t offset, absl::string_view data);
+    // Appends `data` at `offset`, which must be size(): CheckChunk()'s errors. After an error size() tells
+    // how much is kept. ABORTED (UPLOAD_LOST): it was removed, or finished, elsewhere; ask where it stands.
+    virtual absl::Status Append(int64_t offset, absl::string_view data) = 0;
 
-    // Makes what was appended survive a power cut.
-    absl::Status Sync();
+    // Makes what it can of what was appended survive the end of this machine, and returns how many bytes
+    // would.
+    virtual absl::StatusOr<int64_t> Sync() = 0;
 
-    // With all bytes there: syncs them and compares with the digest. INVALID_ARGUMENT (DIGEST_MISMATCH), and
-    // the upload is empty again.
-    absl::Status Verify();
+    // With all bytes there: makes them survive and compares them with the digest. INVALID_ARGUMENT
+    // (DIGEST_MISMATCH), and the upload is empty again.
+    virtual absl::Status Verify() = 0;
 
-    // After Verify(): makes it an image. Does nothing if it is one already. Wants the caller to hold the
-    // database's lock on this digest, so that RemoveOrphan() does not take it away before it is recorded.
-    absl::Status Publish();
+    // After Verify(): makes it an image. With `replace`, in the place of one that is damaged; otherwise does
+    // nothing if there is one already. May be repeated. Wants the caller to hold the database's lock on this
+    // digest, so that RemoveOrphan() does not take it away before it is recorded. ABORTED (UPLOAD_LOST).
+    virtual absl::Status Publish(bool replace) = 0;
 
-    // After the image was recorded: removes the upload's file.
-    void Discard();
+    // After the image was recorded: forgets the upload.
+    virtual void Discard() = 0;
 
-   private:
-    friend class BlobStore;
-    Writer(std::shared_ptr<Part> part, int64_t length, uint64_t generation)
-        : part_(std::move(part)), length_(length), generation_(generation) {}
-
-    std::shared_ptr<Part> part_;
+   protected:
+    explicit Writer(int64_t length) : length_(length) {}
     const int64_t length_;
-    const uint64_t generation_;
   };
 
-  // Goes on with the upload of the image `sha256` with `length` bytes, or begins it. A file that is longer
-  // than `length` begins anew. Reads what is there, to know its digest, unless this process has written it
-  // just before. ABORTED (UPLOAD_BUSY) while another replica writes it or, without `take_over`, this one.
-  absl::StatusOr<std::unique_ptr<Writer>> OpenUpload(absl::string_view manufacturer, absl::string_view sha256,
-                                                     int64_t length, bool take_over);
+  // Goes on with the upload of the image `sha256` with `length` bytes, or begins it. An upload that is longer
+  // than `length` begins anew. ABORTED (UPLOAD_BUSY) while another replica writes it, where that can be told,
+  // or, without `take_over`, this one.
+  virtual absl::StatusOr<std::unique_ptr<Writer>> OpenUpload(absl::string_view manufacturer,
+                                                             absl::string_view sha256, int64_t length,
+                                                             bool take_over) = 0;
 
-  // Bytes of the upload that a power cut would leave; 0 if there is none.
-  absl::StatusOr<int64_t> CommittedBytes(absl::string_view manufacturer, absl::string_view sha256);
+  // Bytes of the upload that would survive the end of this machine: where to go on; 0 if there is none.
+  virtual absl::StatusOr<int64_t> CommittedBytes(absl::string_view manufacturer,
+                                                 absl::string_view sha256) = 0;
 
-  // Forgets the upload's bytes. ABORTED (UPLOAD_BUSY) while somebody writes them.
-  absl::Status RemoveUpload(absl::string_view manufacturer, absl::string_view sha256);
+  // Forgets the upload's bytes. ABORTED (UPLOAD_BUSY) while this process writes them.
+  virtual absl::Status RemoveUpload(absl::string_view manufacturer, absl::string_view sha256) = 0;
 
-  // Reads an image. Thread-compatible.
+  // Reads an image. Not thread-safe.
   class Reader {
    public:
-    ~Reader();
+    virtual ~Reader() = default;
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
 
     int64_t length() const { return length_; }
     // Fills `size` bytes at `buffer` from `offset` on; all of them must be within the image.
-    absl::Status Read(int64_t offset, char* buffer, size_t size) const;
+    virtual absl::Status Read(int64_t offset, char* buffer, size_t size) = 0;
 
-   private:
-    friend class BlobStore;
-    Reader(int fd, int64_t length) : fd_(fd), length_(length) {}
-    const int fd_;
+   protected:
+    explicit Reader(int64_t length) : length_(length) {}
     const int64_t length_;
   };
 
+  enum class Purpose {
+    kServe,  // as fast as it goes, from caches too
+    kScrub,  // what the disk has, not what a cache remembers
+  };
   // NOT_FOUND if no such image is stored.
-  absl::StatusOr<std::unique_ptr<Reader>> OpenImage(absl::string_view sha256) const;
+  virtual absl::StatusOr<std::unique_ptr<Reader>> OpenImage(absl::string_view sha256, Purpose purpose) = 0;
 
-  // Uploads (manufacturer, sha256) whose file was last written before `before`.
-  absl::StatusOr<std::vector<std::pair<std::string, std::string>>> UploadsBefore(absl::Time before) const;
+  // A URL at which anybody can GET the image, with ranges, until `now` + `lifetime`. FAILED_PRECONDITION
+  // (NO_BUCKET) if the store is not a bucket.
+  virtual absl::StatusOr<std::string> DownloadUrl(absl::string_view sha256, absl::Time now,
+                                                  absl::Duration lifetime) = 0;
 
-  // Digests of images whose file was last linked before `before`.
-  absl::Status ForEachImageBefore(absl::Time before,
-                                  absl::FunctionRef<absl::Status(const std::string&)> visit) const;
+  // Uploads (manufacturer, sha256) that were last written before `before`.
+  virtual absl::StatusOr<std::vector<std::pair<std::string, std::string>>> UploadsBefore(
+      absl::Time before) = 0;
+
+  // Removes what replicas that died before `before` left behind and no upload names.
+  virtual absl::Status RemoveLeftovers(absl::Time before) = 0;
+
+  // Digests of images that appeared before `before`.
+  virtual absl::Status ForEachImageBefore(absl::Time before,
+                                          absl::FunctionRef<absl::Status(const std::string&)> visit) = 0;
 
   // Removes an image that no record names. The caller holds the database's lock on this digest.
-  absl::Status RemoveOrphan(absl::string_view sha256);
+  virtual absl::Status RemoveOrphan(absl::string_view sha256) = 0;
 
- private:
-  explicit BlobStore(std::string folder) : folder_(std::move(folder)) {}
-
-  std::string UploadPath(absl::string_view manufacturer, absl::string_view sha256) const;
-  std::string ImagePath(absl::string_view sha256) const;
-
-  const std::string folder_;
-  absl::Mutex mutex_;
-  // Uploads that some writer of this process holds, by path.
-  std::map<std::string, std::weak_ptr<Part>> parts_ ABSL_GUARDED_BY(mutex_);
+ protected:
+  BlobStore() = default;
 };
+
+// What Writers and stores answer: ABORTED (UPLOAD_BUSY), ABORTED (UPLOAD_TAKEN_OVER),
+// INVALID_ARGUMENT (DIGEST_MISMATCH).
+absl::Status UploadBusy();
+absl::Status UploadTakenOver();
+absl::Status DigestMismatch(int64_t size, absl::string_view found, absl::string_view announced);
 
 }  // namespace countersign::package_store
 

@@ -136,7 +136,7 @@ absl::Status Images::Complete(const Upload& upload, BlobStore::Writer& writer, a
   RETURN_IF_ERROR(writer.Verify());
   RETURN_IF_ERROR(database_.RunInTransaction("CompleteUpload", [&](db::Transaction& tx) -> absl::Status {
     tx.exec_params(kLockDigest, upload.sha256);
-    RETURN_IF_ERROR(writer.Publish());
+    RETURN_IF_ERROR(writer.Publish(/*replace=*/false));
     const pqxx::binarystring digest = Digest(upload.sha256);
     tx.exec_params(kInsertImage, digest, upload.length_bytes, db::Timestamp(now));
     tx.exec_params(kInsertOwner, upload.manufacturer, digest, db::Timestamp(now));
@@ -174,8 +174,7 @@ absl::Status Images::Session::Append(int64_t offset, absl::string_view data, abs
 
 absl::StatusOr<Upload> Images::Session::Finish() {
   if (writer_ != nullptr) {
-    RETURN_IF_ERROR(writer_->Sync());
-    upload_.committed_bytes = writer_->size();
+    ASSIGN_OR_RETURN(upload_.committed_bytes, writer_->Sync());
   }
   return upload_;
 }
@@ -190,7 +189,8 @@ absl::StatusOr<Images::Visibility> Images::GetVisibility(const std::string& sha2
 }
 
 absl::StatusOr<std::unique_ptr<BlobStore::Reader>> Images::OpenImage(const std::string& sha256) {
-  absl::StatusOr<std::unique_ptr<BlobStore::Reader>> reader = blobs_.OpenImage(sha256);
+  absl::StatusOr<std::unique_ptr<BlobStore::Reader>> reader =
+      blobs_.OpenImage(sha256, BlobStore::Purpose::kServe);
   if (reader.status().code() == absl::StatusCode::kNotFound)
     return absl::InternalError(reader.status().message());
   return reader;
@@ -226,6 +226,7 @@ absl::StatusOr<int> Images::DeleteAbandoned(absl::Time before) {
         }));
     ++deleted;
   }
+  RETURN_IF_ERROR(blobs_.RemoveLeftovers(before));
   RETURN_IF_ERROR(blobs_.ForEachImageBefore(before, [&](const std::string& sha256) -> absl::Status {
     return database_.RunInTransaction("RemoveOrphan", [&](db::Transaction& tx) -> absl::Status {
       if (!tx.exec_params(kIsRecorded, Digest(sha256)).empty()) return absl::OkStatus();

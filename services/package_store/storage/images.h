@@ -44,7 +44,7 @@ class Images {
    public:
     // Appends at `offset`; the last byte makes the image complete. Errors as BlobStore::Writer.
     absl::Status Append(int64_t offset, absl::string_view data, absl::Time now);
-    // Makes what has come survive a power cut, and tells where the upload stands.
+    // Makes what it can of what has come survive a power cut, and tells where the upload stands.
     absl::StatusOr<Upload> Finish();
 
    private:

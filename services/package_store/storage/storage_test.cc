@@ -20,7 +20,7 @@
 #include "common/trust/metadata.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "services/package_store/storage/blob_store.h"
+#include "services/package_store/storage/file_blob_store.h"
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/package_store_migrations.h"
 #include "services/package_store/storage/publications.h"
@@ -133,7 +133,7 @@ class ImagesTest : public StorageTest {
   void Restart() {
     images_.reset();
     const RepositoryIdentity repository = *GetRepositoryIdentity(database_);
-    blobs_ = *BlobStore::Open(folder_, repository.id, repository.has_images);
+    blobs_ = *FileBlobStore::Open(folder_, repository.id, repository.has_images);
     images_ = std::make_unique<Images>(database_, *blobs_, 1 << 20);
   }
   std::string ImageFile() const {
@@ -163,7 +163,7 @@ TEST_F(ImagesTest, WhatACrashLeavesAfterTheLastByteIsFinishedWhenSomebodyAsks) {
     ASSERT_OK_AND_ASSIGN(auto writer, blobs_->OpenUpload("zeta", sha256_, content_.size(), true));
     ASSERT_OK(writer->Append(0, content_));
     ASSERT_OK(writer->Verify());
-    ASSERT_OK(writer->Publish());
+    ASSERT_OK(writer->Publish(/*replace=*/false));
   }
   Restart();
   ASSERT_OK_AND_ASSIGN(const Upload found, images_->CreateUpload("zeta", sha256_, content_.size(), kNow));
@@ -209,7 +209,7 @@ TEST_F(ImagesTest, AbandonedUploadsAndUnrecordedImagesAreForgotten) {
     ASSERT_OK_AND_ASSIGN(auto writer, blobs_->OpenUpload("acme", sha256_, content_.size(), true));
     ASSERT_OK(writer->Append(0, content_));
     ASSERT_OK(writer->Verify());
-    ASSERT_OK(writer->Publish());
+    ASSERT_OK(writer->Publish(/*replace=*/false));
     writer->Discard();
   }
   EXPECT_TRUE(std::filesystem::exists(ImageFile()));

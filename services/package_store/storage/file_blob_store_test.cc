@@ -1,4 +1,4 @@
-#include "services/package_store/storage/blob_store.h"
+#include "services/package_store/storage/file_blob_store.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,9 +19,9 @@ namespace {
 
 constexpr char kRepository[] = "0b9f2c5e-6a3d-4c1b-9e57-3f0a8d2b4c66";
 
-class BlobStoreTest : public ::testing::Test {
+class FileBlobStoreTest : public ::testing::Test {
  protected:
-  BlobStoreTest() {
+  FileBlobStoreTest() {
     folder_ = absl::StrCat(getenv("TEST_TMPDIR"), "/blobs-XXXXXX");
     EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     Reopen();
@@ -29,7 +29,7 @@ class BlobStoreTest : public ::testing::Test {
   // As another process would: nothing is known but what is on disk.
   void Reopen() {
     store_.reset();
-    absl::StatusOr<std::unique_ptr<BlobStore>> store = BlobStore::Open(folder_, kRepository, false);
+    absl::StatusOr<std::unique_ptr<FileBlobStore>> store = FileBlobStore::Open(folder_, kRepository, false);
     ASSERT_OK(store);
     store_ = *std::move(store);
   }
@@ -37,7 +37,8 @@ class BlobStoreTest : public ::testing::Test {
     return store_->OpenUpload("acme", sha256_, content_.size(), take_over);
   }
   absl::StatusOr<std::string> ReadImage() {
-    absl::StatusOr<std::unique_ptr<BlobStore::Reader>> reader = store_->OpenImage(sha256_);
+    absl::StatusOr<std::unique_ptr<BlobStore::Reader>> reader =
+        store_->OpenImage(sha256_, BlobStore::Purpose::kServe);
     if (!reader.ok()) return reader.status();
     std::string content((*reader)->length(), '\0');
     absl::Status read = (*reader)->Read(0, content.data(), content.size());
@@ -51,19 +52,19 @@ class BlobStoreTest : public ::testing::Test {
   const std::string sha256_ = crypto::Sha256Hex(content_);
 };
 
-TEST_F(BlobStoreTest, AnImageAppearsOnlyWhenItIsWholeAndVerified) {
+TEST_F(FileBlobStoreTest, AnImageAppearsOnlyWhenItIsWholeAndVerified) {
   ASSERT_OK_AND_ASSIGN(auto writer, OpenUpload());
   ASSERT_OK(writer->Append(0, content_));
   EXPECT_THAT(ReadImage(), StatusIs(absl::StatusCode::kNotFound));
   ASSERT_OK(writer->Verify());
-  ASSERT_OK(writer->Publish());
+  ASSERT_OK(writer->Publish(/*replace=*/false));
   EXPECT_THAT(ReadImage(), IsOkAndHolds(content_));
-  EXPECT_OK(writer->Publish());  // once more does nothing
+  EXPECT_OK(writer->Publish(/*replace=*/false));  // once more does nothing
   writer->Discard();
   EXPECT_THAT(store_->CommittedBytes("acme", sha256_), IsOkAndHolds(0));
 }
 
-TEST_F(BlobStoreTest, AnUploadGoesOnAfterTheProcessDiedAtAnyOffset) {
+TEST_F(FileBlobStoreTest, AnUploadGoesOnAfterTheProcessDiedAtAnyOffset) {
   size_t at = 0;
   for (size_t step : {1u, 65'535u, 100'000u, 134'464u}) {
     {
@@ -81,11 +82,11 @@ TEST_F(BlobStoreTest, AnUploadGoesOnAfterTheProcessDiedAtAnyOffset) {
   // The record failed, and the process goes on: what was verified stays verified.
   ASSERT_OK_AND_ASSIGN(auto again, OpenUpload());
   ASSERT_OK(again->Verify());
-  ASSERT_OK(again->Publish());
+  ASSERT_OK(again->Publish(/*replace=*/false));
   EXPECT_THAT(ReadImage(), IsOkAndHolds(content_));
 }
 
-TEST_F(BlobStoreTest, BytesThatTheDiskLostAreFoundOut) {
+TEST_F(FileBlobStoreTest, BytesThatTheDiskLostAreFoundOut) {
   {
     ASSERT_OK_AND_ASSIGN(auto writer, OpenUpload());
     ASSERT_OK(writer->Append(0, std::string(200'000, '\0')));  // as a power cut may leave it
@@ -99,7 +100,7 @@ TEST_F(BlobStoreTest, BytesThatTheDiskLostAreFoundOut) {
   EXPECT_OK(writer->Verify());
 }
 
-TEST_F(BlobStoreTest, ANewWriterTakesOverAndTheOldOneIsTold) {
+TEST_F(FileBlobStoreTest, ANewWriterTakesOverAndTheOldOneIsTold) {
   ASSERT_OK_AND_ASSIGN(auto old, OpenUpload());
   ASSERT_OK(old->Append(0, absl::string_view(content_).substr(0, 10)));
   EXPECT_THAT(OpenUpload(/*take_over=*/false), StatusIs(absl::StatusCode::kAborted, "UPLOAD_BUSY"));
@@ -111,8 +112,8 @@ TEST_F(BlobStoreTest, ANewWriterTakesOverAndTheOldOneIsTold) {
   EXPECT_OK(writer->Verify());
 }
 
-TEST_F(BlobStoreTest, AnotherReplicaWaitsForAWriterToEnd) {
-  ASSERT_OK_AND_ASSIGN(const auto replica, BlobStore::Open(folder_, kRepository, false));
+TEST_F(FileBlobStoreTest, AnotherReplicaWaitsForAWriterToEnd) {
+  ASSERT_OK_AND_ASSIGN(const auto replica, FileBlobStore::Open(folder_, kRepository, false));
   ASSERT_OK_AND_ASSIGN(auto writer, OpenUpload());
   EXPECT_THAT(replica->OpenUpload("acme", sha256_, content_.size(), true),
               StatusIs(absl::StatusCode::kAborted, "UPLOAD_BUSY"));
@@ -123,7 +124,7 @@ TEST_F(BlobStoreTest, AnotherReplicaWaitsForAWriterToEnd) {
   EXPECT_EQ(writer->size(), 7);
 }
 
-TEST_F(BlobStoreTest, AFullDiskLosesNothingThatWasWritten) {
+TEST_F(FileBlobStoreTest, AFullDiskLosesNothingThatWasWritten) {
   // A limit on file sizes stands in for the disk: the kernel writes what fits and then refuses.
   signal(SIGXFSZ, SIG_IGN);
   rlimit before;
@@ -140,11 +141,11 @@ TEST_F(BlobStoreTest, AFullDiskLosesNothingThatWasWritten) {
   EXPECT_OK(writer->Verify());
 }
 
-TEST_F(BlobStoreTest, WhatIsOldIsFoundAndRemoved) {
+TEST_F(FileBlobStoreTest, WhatIsOldIsFoundAndRemoved) {
   ASSERT_OK_AND_ASSIGN(auto writer, OpenUpload());
   ASSERT_OK(writer->Append(0, content_));
   ASSERT_OK(writer->Verify());
-  ASSERT_OK(writer->Publish());
+  ASSERT_OK(writer->Publish(/*replace=*/false));
   writer.reset();
   int images = 0;
   const auto count = [&](const std::string& sha256) {
@@ -165,11 +166,11 @@ TEST_F(BlobStoreTest, WhatIsOldIsFoundAndRemoved) {
   EXPECT_THAT(ReadImage(), StatusIs(absl::StatusCode::kNotFound));
 }
 
-TEST_F(BlobStoreTest, AFolderBelongsToOneRepository) {
+TEST_F(FileBlobStoreTest, AFolderBelongsToOneRepository) {
   const auto mismatch = StatusIs(absl::StatusCode::kFailedPrecondition, "BLOB_DIR_MISMATCH");
-  EXPECT_OK(BlobStore::Open(folder_, kRepository, true));
-  EXPECT_THAT(BlobStore::Open(folder_, "another", false), mismatch);
-  EXPECT_THAT(BlobStore::Open(absl::StrCat(folder_, "/new"), kRepository, true), mismatch);
+  EXPECT_OK(FileBlobStore::Open(folder_, kRepository, true));
+  EXPECT_THAT(FileBlobStore::Open(folder_, "another", false), mismatch);
+  EXPECT_THAT(FileBlobStore::Open(absl::StrCat(folder_, "/new"), kRepository, true), mismatch);
 }
 
 }  // namespace
