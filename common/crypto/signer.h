@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/crypto/public_key.h"
@@ -21,6 +22,11 @@ class Signer {
   virtual absl::StatusOr<std::string> Sign(absl::string_view message) const = 0;
 
   virtual const PublicKey& public_key() const = 0;
+
+  // Whether the key can be used now, without a signature: for readiness, so cheap, and may be called all the
+  // time. UNAVAILABLE with what is wrong while the hardware that keeps the key is gone; it may be back at the
+  // next call.
+  virtual absl::Status Check() const { return absl::OkStatus(); }
 };
 
 // A key in this process's memory, from an unencrypted PEM file: for development, for tests, and for devices

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
@@ -33,12 +34,12 @@ metrics::Registry& RegistryOf(const Config& config) {
 
 // In the order of construction; the server goes first and has no call left when the others go.
 struct App::Parts {
-  Parts(const Config& config, crypto::PemSigner answer_key)
+  Parts(const Config& config, std::unique_ptr<crypto::Signer> answer_key)
       : signer(std::move(answer_key)),
         database(DatabaseOptions(config)),
         store(database),
         api({.store = store,
-             .signer = signer,
+             .signer = *signer,
              .registry = RegistryOf(config),
              .clock = *config.clock,
              .answer_validity = absl::Hours(config.answer_validity_hours),
@@ -49,7 +50,7 @@ struct App::Parts {
     server.AddReadinessCheck("database", [this] { return database.Ping(); });
   }
 
-  crypto::PemSigner signer;
+  const std::unique_ptr<crypto::Signer> signer;
   db::Database database;
   ProfileStore store;
   AppIdRegistryApi api;
@@ -58,7 +59,7 @@ struct App::Parts {
 };
 
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
-  absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(config.answer_key);
+  absl::StatusOr<std::unique_ptr<crypto::Signer>> signer = crypto::OpenSigner(config.answer_key);
   if (!signer.ok()) return Annotate(signer.status(), "--answer-key");
   {
     db::Database database(DatabaseOptions(config));

@@ -11,7 +11,8 @@ void AddFlags(CLI::App& app, Config& config) {
   rpc::AddFlag(app, "--database", config.database, "PostgreSQL connection string")->required();
   rpc::AddFlag(app, "--database-connections", config.database_connections, "Most connections to the database")
       ->check(CLI::Range(1, 1000));
-  rpc::AddFlag(app, "--answer-key", config.answer_key, "PEM file of the private key that signs answers")
+  rpc::AddFlag(app, "--answer-key", config.answer_key,
+               "PEM file or PKCS#11 URI of the key that signs answers")
       ->required();
   rpc::AddFlag(app, "--answer-validity-hours", config.answer_validity_hours, "How long an answer may be kept")
       ->check(CLI::Range(1, 24 * 365));

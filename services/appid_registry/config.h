@@ -16,7 +16,7 @@ struct Config {
   rpc::ServerOptions server;
   std::string database;          // PostgreSQL connection string
   int database_connections = 8;  // at most
-  std::string answer_key;        // PEM file of the key that signs answers
+  std::string answer_key;        // of the key that signs answers: what crypto::OpenSigner takes
   int answer_validity_hours = 24;
   const Clock* clock = &SystemClock();
 };

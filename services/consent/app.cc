@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
@@ -10,6 +11,7 @@
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
 #include "common/metrics/metrics.h"
+#include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/consent/api/consent_api.h"
 #include "services/consent/api/convert.h"
@@ -86,14 +88,15 @@ struct App::Parts {
 };
 
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
-  ASSIGN_OR_RETURN(crypto::PemSigner record_key, crypto::PemSigner::Load(config.record_key));
+  absl::StatusOr<std::unique_ptr<crypto::Signer>> record_key = crypto::OpenSigner(config.record_key);
+  if (!record_key.ok()) return Annotate(record_key.status(), "--record-key");
   {
     db::Database database(DatabaseOptions(config));
     RETURN_IF_ERROR(db::MigrateWhenReady(
         database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), ConsentMigrations()},
         kDatabasePatience));
   }
-  return std::make_unique<Parts>(config, std::make_shared<const crypto::PemSigner>(std::move(record_key)));
+  return std::make_unique<Parts>(config, *std::move(record_key));
 }
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

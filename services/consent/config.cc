@@ -12,7 +12,8 @@ void AddFlags(CLI::App& app, Config& config) {
   rpc::AddFlag(app, "--database", config.database, "PostgreSQL connection string")->required();
   rpc::AddFlag(app, "--database-connections", config.database_connections, "Most connections to the database")
       ->check(CLI::Range(1, 1000));
-  rpc::AddFlag(app, "--record-key", config.record_key, "PEM private key that signs consent records")
+  rpc::AddFlag(app, "--record-key", config.record_key,
+               "PEM file or PKCS#11 URI of the key that signs consent records")
       ->required();
   rpc::AddFlag(app, "--grant-hours", config.grant_hours, "How long a grant holds")
       ->check(CLI::Range(1, kMaxHours));

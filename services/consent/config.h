@@ -17,7 +17,7 @@ struct Config {
   rpc::ServerOptions server;
   std::string database;          // PostgreSQL connection string
   int database_connections = 8;  // at most
-  std::string record_key;        // file of the PEM private key that signs records
+  std::string record_key;        // of the key that signs records: what crypto::OpenSigner takes
   int grant_hours = 30 * 24;     // how long a yes holds
   int prompt_hours = 90 * 24;    // how long a question waits for an answer
   // How long an answer can be put off, by criticality.

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
 #include "common/db/migrations.h"
@@ -35,23 +36,31 @@ db::Options DatabaseOptions(const Config& config) {
   return options;
 }
 
-absl::StatusOr<crypto::PemSigner> LoadKey(const std::string& path, absl::string_view flag) {
-  absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(path);
+absl::StatusOr<std::unique_ptr<crypto::Signer>> OpenKey(const std::string& spec, absl::string_view flag) {
+  absl::StatusOr<std::unique_ptr<crypto::Signer>> signer = crypto::OpenSigner(spec);
   if (!signer.ok()) return Annotate(signer.status(), flag);
   return signer;
+}
+
+struct OpenedKeys {
+  std::unique_ptr<crypto::Signer> snapshot;
+  std::unique_ptr<crypto::Signer> timestamp;
+};
+
+absl::StatusOr<OpenedKeys> OpenKeys(const Config& config) {
+  OpenedKeys keys;
+  ASSIGN_OR_RETURN(keys.snapshot, OpenKey(config.snapshot_key, "--snapshot-key"));
+  ASSIGN_OR_RETURN(keys.timestamp, OpenKey(config.timestamp_key, "--timestamp-key"));
+  return keys;
 }
 
 }  // namespace
 
 struct App::Parts {
-  Parts(const Config& config, crypto::PemSigner snapshot_key, crypto::PemSigner timestamp_key)
-      : snapshot_signer(std::move(snapshot_key)),
-        timestamp_signer(std::move(timestamp_key)),
-        database(DatabaseOptions(config)),
-        server(config.server) {}
+  Parts(const Config& config, OpenedKeys online_keys)
+      : keys(std::move(online_keys)), database(DatabaseOptions(config)), server(config.server) {}
 
-  const crypto::PemSigner snapshot_signer;
-  const crypto::PemSigner timestamp_signer;
+  const OpenedKeys keys;
   db::Database database;
   std::unique_ptr<BlobStore> blobs;
   std::optional<feed::Tail> tail;
@@ -72,16 +81,15 @@ App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 App::~App() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
-  ASSIGN_OR_RETURN(crypto::PemSigner snapshot_key, LoadKey(config.snapshot_key, "--snapshot-key"));
-  ASSIGN_OR_RETURN(crypto::PemSigner timestamp_key, LoadKey(config.timestamp_key, "--timestamp-key"));
-  auto parts = std::make_unique<Parts>(config, std::move(snapshot_key), std::move(timestamp_key));
+  ASSIGN_OR_RETURN(OpenedKeys keys, OpenKeys(config));
+  auto parts = std::make_unique<Parts>(config, std::move(keys));
   RETURN_IF_ERROR(db::MigrateWhenReady(
       parts->database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()},
       config.database_wait));
   ASSIGN_OR_RETURN(const RepositoryIdentity repository, GetRepositoryIdentity(parts->database));
   ASSIGN_OR_RETURN(parts->blobs, FileBlobStore::Open(config.blob_dir, repository.id, repository.has_images));
 
-  const OnlineSigning signing{{&parts->snapshot_signer, &parts->timestamp_signer},
+  const OnlineSigning signing{{parts->keys.snapshot.get(), parts->keys.timestamp.get()},
                               {config.snapshot_lifetime, config.timestamp_lifetime}};
   parts->tail.emplace(parts->database);
   parts->publications.emplace(parts->database, signing);

@@ -20,9 +20,11 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
   rpc::AddServerFlags(app, config.server);
   rpc::AddFlag(app, "--database", config.database, "PostgreSQL connection string")->required();
   rpc::AddFlag(app, "--blob-dir", config.blob_dir, "Folder of the images")->required();
-  rpc::AddFlag(app, "--snapshot-key", config.snapshot_key, "PEM file of the key that signs snapshots")
+  rpc::AddFlag(app, "--snapshot-key", config.snapshot_key,
+               "PEM file or PKCS#11 URI of the key that signs snapshots")
       ->required();
-  rpc::AddFlag(app, "--timestamp-key", config.timestamp_key, "PEM file of the key that signs timestamps")
+  rpc::AddFlag(app, "--timestamp-key", config.timestamp_key,
+               "PEM file or PKCS#11 URI of the key that signs timestamps")
       ->required();
   rpc::AddFlag(app, "--quota-bytes", quota_bytes, "Bytes that one manufacturer may store");
   rpc::AddFlag(app, "--upload-age-hours", upload_age_hours,

@@ -16,8 +16,8 @@ struct Config {
   rpc::ServerOptions server;
   std::string database;       // libpq's connection string
   std::string blob_dir;       // folder of the images, shared by all replicas, of this database only
-  std::string snapshot_key;   // PEM file of the key that signs snapshots
-  std::string timestamp_key;  // PEM file of the key that signs timestamps
+  std::string snapshot_key;   // of the key that signs snapshots: what crypto::OpenSigner takes
+  std::string timestamp_key;  // the same, of timestamps
 
   int64_t quota_bytes = int64_t{64} << 30;      // of each manufacturer
   absl::Duration upload_age = absl::Hours(48);  // an upload that nobody writes to is forgotten after this

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/crypto/open_signer.h"
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
@@ -61,18 +62,18 @@ struct Keys {
   std::string image_root;
 };
 
-absl::StatusOr<std::shared_ptr<const crypto::Signer>> LoadSigner(const std::string& path,
-                                                                 absl::string_view flag) {
-  absl::StatusOr<crypto::PemSigner> signer = crypto::PemSigner::Load(path);
+absl::StatusOr<std::shared_ptr<const crypto::Signer>> OpenKey(const std::string& spec,
+                                                              absl::string_view flag) {
+  absl::StatusOr<std::unique_ptr<crypto::Signer>> signer = crypto::OpenSigner(spec);
   if (!signer.ok()) return Annotate(signer.status(), flag);
-  return std::make_shared<const crypto::PemSigner>(*std::move(signer));
+  return *std::move(signer);
 }
 
 absl::StatusOr<Keys> LoadKeys(const Config& config) {
   DirectorSigner::Keys director;
-  ASSIGN_OR_RETURN(director.targets, LoadSigner(config.director_targets_key, "--director-targets-key"));
-  ASSIGN_OR_RETURN(director.snapshot, LoadSigner(config.director_snapshot_key, "--director-snapshot-key"));
-  ASSIGN_OR_RETURN(director.timestamp, LoadSigner(config.director_timestamp_key, "--director-timestamp-key"));
+  ASSIGN_OR_RETURN(director.targets, OpenKey(config.director_targets_key, "--director-targets-key"));
+  ASSIGN_OR_RETURN(director.snapshot, OpenKey(config.director_snapshot_key, "--director-snapshot-key"));
+  ASSIGN_OR_RETURN(director.timestamp, OpenKey(config.director_timestamp_key, "--director-timestamp-key"));
   const absl::StatusOr<std::string> pem = ReadFile(config.consent_public_key);
   if (!pem.ok()) return Annotate(pem.status(), "--consent-public-key");
   absl::StatusOr<crypto::PublicKey> consent = crypto::PublicKey::FromPem(*pem);

@@ -19,11 +19,11 @@ void AddFlags(CLI::App& app, Config& config) {
   required("--package-store-address", config.package_store_address, "host:port of package_store");
   required("--consent-address", config.consent_address, "host:port of consent");
   required("--director-targets-key", config.director_targets_key,
-           "PEM private key that signs Director targets");
+           "PEM file or PKCS#11 URI of the key that signs Director targets");
   required("--director-snapshot-key", config.director_snapshot_key,
-           "PEM private key that signs Director snapshots");
+           "PEM file or PKCS#11 URI of the key that signs Director snapshots");
   required("--director-timestamp-key", config.director_timestamp_key,
-           "PEM private key that signs Director timestamps");
+           "PEM file or PKCS#11 URI of the key that signs Director timestamps");
   required("--consent-public-key", config.consent_public_key,
            "PEM public key that consent records are signed with");
   required("--image-root", config.image_root,

@@ -24,7 +24,7 @@ struct Config {
   std::string package_store_address;
   std::string consent_address;
 
-  // PEM files of the Director's keys.
+  // The Director's keys: what crypto::OpenSigner takes.
   std::string director_targets_key;
   std::string director_snapshot_key;
   std::string director_timestamp_key;

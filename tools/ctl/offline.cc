@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
 #include "common/status/errors.h"
@@ -207,8 +208,8 @@ absl::Status Sign(const std::string& file, const std::vector<std::string>& keys)
   ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
   ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(bytes));
   for (const std::string& key : keys) {
-    ASSIGN_OR_RETURN(const crypto::PemSigner signer, crypto::PemSigner::Load(key));
-    RETURN_IF_ERROR(envelope.Sign(signer));
+    ASSIGN_OR_RETURN(const std::unique_ptr<crypto::Signer> signer, crypto::OpenSigner(key));
+    RETURN_IF_ERROR(envelope.Sign(*signer));
   }
   return WriteFileAtomically(file, envelope.Serialise());
 }
@@ -275,7 +276,8 @@ void AddMetadata(CLI::App& app, Session& session) {
   verb = session.AddVerb(group, "sign", "Add signatures to a metadata file",
                          [sign] { return Sign(sign->file, sign->keys); });
   verb->add_option("file", sign->file, "the metadata, changed in place")->required();
-  verb->add_option("--key", sign->keys, "a private key, PEM; may be repeated")->required();
+  verb->add_option("--key", sign->keys, "a private key, PEM file or PKCS#11 URI; may be repeated")
+      ->required();
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/hex.h"
+#include "common/crypto/open_signer.h"
 #include "common/crypto/random.h"
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
@@ -164,8 +165,8 @@ absl::StatusOr<std::string> Statement(const v1::Proposal& proposal, const v1::Pr
   return envelope.Serialise();
 }
 
-absl::Status Approve(Session& session, const std::string& name, const std::string& key_file, int valid_days) {
-  ASSIGN_OR_RETURN(const crypto::PemSigner signer, crypto::PemSigner::Load(key_file));
+absl::Status Approve(Session& session, const std::string& name, const std::string& key, int valid_days) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<crypto::Signer> signer, crypto::OpenSigner(key));
   ASSIGN_OR_RETURN(auto stub, MakeStub<PackageStoreService>(session, "package-store"));
   v1::GetProposalRequest get;
   get.set_name(name);
@@ -186,10 +187,10 @@ absl::Status Approve(Session& session, const std::string& name, const std::strin
                                 " is not what the manufacturer signed"));
     }
     RETURN_IF_ERROR(CheckStoredImage(*stub, target));
-    ASSIGN_OR_RETURN(*request.add_approval_statements(), Statement(proposal, target, valid_days, signer));
+    ASSIGN_OR_RETURN(*request.add_approval_statements(), Statement(proposal, target, valid_days, *signer));
   }
-  RETURN_IF_ERROR(envelope.Sign(signer));
-  const std::string key_id = trust::KeyId(signer.public_key());
+  RETURN_IF_ERROR(envelope.Sign(*signer));
+  const std::string key_id = trust::KeyId(signer->public_key());
   for (const trust::Signature& signature : envelope.signatures()) {
     if (signature.key_id != key_id) continue;
     v1::MetadataSignature& mine = *request.add_signatures();
@@ -278,7 +279,8 @@ void AddProposal(CLI::App& app, Session& session) {
       group, "approve", "Fetch what is proposed, check its images, and sign it (Management Authority)",
       [&session, flags] { return Approve(session, flags->name, flags->key, flags->valid_days); });
   verb->add_option("name", flags->name, "manufacturers/{manufacturer}/proposals/{proposal}")->required();
-  verb->add_option("--key", flags->key, "the Management Authority's private key, PEM")->required();
+  verb->add_option("--key", flags->key, "the Management Authority's private key, PEM file or PKCS#11 URI")
+      ->required();
   verb->add_option("--valid-days", flags->valid_days, "days that the approval statements hold")
       ->check(CLI::Range(1, 3650));
 
