@@ -21,8 +21,7 @@ struct StorePlace {
   std::string database;
 };
 
-// The real program as a process of its own, which a test may kill at any moment. Its target needs
-// //services/package_store in its data. What cannot fail in a test aborts when it does. Not thread-safe.
+// The real program as a process of its own, which a test may kill at any moment. What cannot fail in a test aborts when it does. Not thread-safe.
 class Program {
  public:
   // `pki` outlives it. `flags` are added to the program's command line.
