@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/crypto/digest.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
@@ -273,6 +274,42 @@ absl::StatusOr<TargetFile> RepositoryClient::FindTarget(absl::string_view path, 
     chain = next.chain;
     depth = next.depth;
   }
+}
+
+absl::StatusOr<std::vector<ReachedRole>> RepositoryClient::ReachedRoles() {
+  if (!fresh_)
+    return absl::FailedPreconditionError("refresh the metadata first: the last refresh did not succeed");
+  struct Visit {
+    Targets parent;
+    int depth;
+  };
+  std::vector<ReachedRole> reached;
+  std::set<std::string> done;  // a role and the delegation that leads to it
+  std::vector<Visit> to_visit = {{*targets_, 1}};
+  while (!to_visit.empty()) {
+    const Visit visit = std::move(to_visit.back());
+    to_visit.pop_back();
+    if (!visit.parent.delegations.has_value()) continue;
+    for (const Delegation& delegation : visit.parent.delegations->roles) {
+      if (!snapshot_->roles.contains(delegation.name)) continue;
+      const std::string way = absl::StrCat(delegation.name, " ", delegation.keys.threshold, " ",
+                                           absl::StrJoin(delegation.keys.key_ids, " "));
+      if (!done.insert(way).second) continue;
+      if (visit.depth > limits_.max_delegation_depth) {
+        return Refuse(kLimitExceeded, absl::StrCat("delegations deeper than ", limits_.max_delegation_depth));
+      }
+      absl::StatusOr<Targets> targets =
+          LoadTargets(delegation.name, visit.parent.delegations->keys, delegation.keys, absl::InfinitePast());
+      // What does not verify is nobody's; what could not be fetched may be all right.
+      if (!targets.ok() && !absl::IsInvalidArgument(targets.status()) &&
+          !absl::IsFailedPrecondition(targets.status())) {
+        return targets.status();
+      }
+      if (targets.ok()) to_visit.push_back({*targets, visit.depth + 1});
+      reached.push_back({delegation.name, std::move(targets)});
+    }
+  }
+  return reached;
 }
 
 std::string RepositoryClient::Filename(absl::string_view role, int64_t version) const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -47,6 +48,12 @@ struct ClientLimits {
   int max_delegations_visited = 32;
 };
 
+// A role below the top-level targets: what it says, or why it is not believed.
+struct ReachedRole {
+  std::string name;
+  absl::StatusOr<Targets> targets;
+};
+
 // A client of one repository: the workflow of TUF 1.0.31, section 5. After a Refresh() that is OK everything
 // it answers is signed by who must sign, complete, fresh, and not older than what it had. After one that
 // failed it answers nothing, and the store holds what was verified before. Not thread-safe.
@@ -63,6 +70,12 @@ class RepositoryClient {
   // Who vouches for `path` (5.6.7): walks the delegations in order, as far as `terminating` lets it.
   // NOT_FOUND (TARGET_UNKNOWN) if nobody does. FAILED_PRECONDITION unless the last Refresh() was OK.
   absl::StatusOr<TargetFile> FindTarget(absl::string_view path, absl::Time now);
+
+  // Every role that the delegations lead to, each once for each way: for who copies a whole repository. Roles
+  // that the snapshot does not list are left out, since nobody has published them; expiry is not looked at,
+  // since one role's is no reason not to serve the others. NOT_FOUND if a file is missing; the fetcher's
+  // errors; FAILED_PRECONDITION unless the last Refresh() was OK.
+  absl::StatusOr<std::vector<ReachedRole>> ReachedRoles();
 
   // What the last Refresh() found; only after one that was OK.
   const Root& root() const { return *root_; }

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -138,7 +139,8 @@ Parties ReadParties(JsonFields& custom) {
   const json& object = custom.Object("parties");
   JsonFields fields(object, "\"parties\"");
   for (const auto& [party, ids] : object.items()) {
-    if (!IsRoleName(party)) fields.Fail("has a name that is not of the form [a-z0-9-]{1,64}");
+    if (!IsRoleName(party))
+      fields.Fail("has a name that is not of the form [A-Za-z0-9_-][A-Za-z0-9._-]{0,63}");
     parties[party] = fields.Strings(party.c_str(), kMaxKeysPerRole);
     for (const std::string& id : parties[party]) {
       if (!crypto::IsSha256Hex(id)) fields.Fail(absl::StrCat("has a key id that is no SHA-256: ", id));
@@ -253,7 +255,7 @@ Delegations ReadDelegations(const json& object, JsonFields& parent) {
     Delegation delegation;
     delegation.name = role.String("name");
     if (role.ok() && !IsRoleName(delegation.name))
-      role.Fail("has a name that is not of the form [a-z0-9-]{1,64}");
+      role.Fail("has a name that is not of the form [A-Za-z0-9_-][A-Za-z0-9._-]{0,63}");
     for (const char* const reserved : {kRoot, kTimestamp, kSnapshot, kTargets}) {
       if (delegation.name == reserved) role.Fail("has the name of a top-level role");
     }
@@ -448,9 +450,9 @@ std::string TargetFilename(absl::string_view path, absl::string_view sha256) {
 }
 
 bool IsRoleName(absl::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  });
+  return !name.empty() && name.size() <= 64 && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 bool IsTargetPath(absl::string_view path) { return IsPath(path, IsPathCharacter); }

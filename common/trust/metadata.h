@@ -122,7 +122,7 @@ struct TargetFile {
 };
 
 struct Delegation {
-  std::string name;  // [a-z0-9-]{1,64}
+  std::string name;  // see IsRoleName
   RoleKeys keys;
   std::vector<std::string> paths;  // patterns, see MatchesPath
   bool terminating = true;
@@ -161,7 +161,8 @@ std::string MetadataFilename(absl::string_view role, int64_t version);
 // "acme/lamp/<sha256>.fw-2.bin" for target path "acme/lamp/fw-2.bin": where the image itself is served.
 std::string TargetFilename(absl::string_view path, absl::string_view sha256);
 
-// Whether `name` is a role name: [a-z0-9-]{1,64}, so that it is safe as a file name.
+// Whether `name` is a role name: 1 to 64 of [A-Za-z0-9._-], the first of them no dot, so that it is safe as a
+// file name. Wider than what the store lets anyone publish, since others' repositories are read, too.
 bool IsRoleName(absl::string_view name);
 
 // Whether `path` is a target path: 1 to 512 characters of [A-Za-z0-9._+~@-] in segments separated by single

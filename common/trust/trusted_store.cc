@@ -14,7 +14,7 @@ namespace {
 // The role becomes a file name: nothing but a role name may.
 absl::Status CheckRole(absl::string_view role) {
   if (IsRoleName(role)) return absl::OkStatus();
-  return Refuse(kMalformed, "a role name must be of the form [a-z0-9-]{1,64}");
+  return Refuse(kMalformed, "a role name must be of the form [A-Za-z0-9_-][A-Za-z0-9._-]{0,63}");
 }
 
 }  // namespace
