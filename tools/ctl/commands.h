@@ -18,6 +18,8 @@ void AddFleetCommands(CLI::App& app, Session& session);
 void AddLiaisonCommands(CLI::App& app, Session& session);
 // image, proposal, package, repository.
 void AddPackageCommands(CLI::App& app, Session& session);
+// repository export; after AddPackageCommands().
+void AddExportCommand(CLI::App& app, Session& session);
 // rollout, consent.
 void AddRolloutCommands(CLI::App& app, Session& session);
 

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   AddFleetCommands(app, session);
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
+  AddExportCommand(app, session);
   AddRolloutCommands(app, session);
   try {
     app.parse(argc, argv);

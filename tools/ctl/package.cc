@@ -323,7 +323,8 @@ void AddPackage(CLI::App& app, Session& session) {
 }
 
 void AddRepository(CLI::App& app, Session& session) {
-  CLI::App& group = *app.add_subcommand("repository", "The image repository's metadata");
+  CLI::App& group = *app.add_subcommand("repository", "The image repository");
+  group.alias("repo");
   group.require_subcommand(1);
 
   auto file = std::make_shared<std::string>();
