@@ -15,19 +15,23 @@
 #include "common/worker/periodic.h"
 #include "services/package_store/api/convert.h"
 #include "services/package_store/api/package_store_api.h"
+#include "services/package_store/storage/deltas.h"
 #include "services/package_store/storage/file_blob_store.h"
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/package_store_migrations.h"
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/workers/delta_maker.h"
 #include "services/package_store/workers/workers.h"
 
 namespace countersign::package_store {
 namespace {
 
 // The workers and the tail use connections beside the executor's threads.
-constexpr int kOwnConnections = 3;
+constexpr int kOwnConnections = 4;
+// Longer than anybody takes from storing a delta to recording it.
+constexpr absl::Duration kOrphanAge = absl::Hours(1);
 
 db::Options DatabaseOptions(const Config& config) {
   db::Options options;
@@ -68,12 +72,15 @@ struct App::Parts {
   std::optional<Images> images;
   std::optional<Proposals> proposals;
   std::optional<Packages> packages;
+  std::optional<Deltas> deltas;
   std::optional<PackageStoreApi> api;
   rpc::Server server;
   std::optional<Renewal> renewal;
   std::optional<Cleanup> cleanup;
+  std::optional<DeltaMaker> delta_maker;
   std::optional<Periodic> renewal_thread;
   std::optional<Periodic> cleanup_thread;
+  std::optional<Periodic> delta_thread;
 };
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -96,19 +103,28 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
   parts->images.emplace(parts->database, *parts->blobs, config.quota_bytes);
   parts->proposals.emplace(parts->database, signing, &EncodePackageEvent);
   parts->packages.emplace(parts->database);
-  parts->api.emplace(PackageStoreApi::Parts{parts->database, *parts->publications, *parts->images,
-                                            *parts->proposals, *parts->packages, *parts->tail,
-                                            *config.clock});
+  parts->deltas.emplace(parts->database, config.delta_limits);
+  parts->api.emplace(PackageStoreApi::Parts{
+      parts->database, *parts->publications, *parts->images, *parts->proposals, *parts->packages,
+      *parts->deltas, *parts->blobs, *parts->tail, *config.clock, parts->server.registry()});
   parts->server.AddService(parts->api->Bind());
   parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
 
   parts->renewal.emplace(*parts->publications, *parts->proposals, *config.clock, parts->server.registry());
   parts->cleanup.emplace(parts->database, *parts->publications, *parts->images, *config.clock,
                          config.upload_age);
+  parts->delta_maker.emplace(*parts->deltas, *parts->blobs, *config.clock, parts->server.registry(),
+                             DeltaMaker::Options{config.scratch_dir, config.delta_lease});
   parts->renewal_thread.emplace("renewal", config.renewal_interval,
                                 [&renewal = *parts->renewal] { return renewal.Round(); });
   parts->cleanup_thread.emplace("cleanup", config.cleanup_interval,
-                                [&cleanup = *parts->cleanup] { return cleanup.Round(); });
+                                [&parts = *parts, clock = config.clock, keep = config.delta_keep] {
+                                  RETURN_IF_ERROR(parts.cleanup->Round());
+                                  const absl::Time now = clock->Now();
+                                  return parts.delta_maker->Cleanup(now - keep, now - kOrphanAge);
+                                });
+  parts->delta_thread.emplace("deltas", config.delta_interval,
+                              [&maker = *parts->delta_maker] { return maker.Round(); });
   return std::unique_ptr<App>(new App(std::move(parts)));
 }
 
@@ -128,8 +144,10 @@ int App::http_port() const { return parts_->server.http_port(); }
 
 void App::Stop() {
   parts_->server.Drain();
+  parts_->delta_maker->Stop();
   parts_->renewal_thread.reset();
   parts_->cleanup_thread.reset();
+  parts_->delta_thread.reset();
   parts_->tail->Stop();
 }
 

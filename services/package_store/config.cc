@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/delta/delta.h"
 #include "common/rpc/flags.h"
 #include "common/status/errors.h"
 
@@ -17,6 +18,9 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
   int upload_age_hours = absl::ToInt64Hours(config.upload_age);
   int snapshot_hours = absl::ToInt64Hours(config.snapshot_lifetime);
   int timestamp_hours = absl::ToInt64Hours(config.timestamp_lifetime);
+  std::string delta_max_bytes = absl::StrCat(config.delta_limits.max_image_bytes);
+  int delta_keep_days = absl::ToInt64Hours(config.delta_keep) / 24;
+  int delta_lease_seconds = absl::ToInt64Seconds(config.delta_lease);
   rpc::AddServerFlags(app, config.server);
   rpc::AddFlag(app, "--database", config.database, "PostgreSQL connection string")->required();
   rpc::AddFlag(app, "--blob-dir", config.blob_dir, "Folder of the images")->required();
@@ -31,6 +35,13 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
                "An upload that nobody writes to is forgotten after this");
   rpc::AddFlag(app, "--snapshot-lifetime-hours", snapshot_hours, "A snapshot expires after this");
   rpc::AddFlag(app, "--timestamp-lifetime-hours", timestamp_hours, "A timestamp expires after this");
+  rpc::AddFlag(app, "--delta-max-bytes", delta_max_bytes, "Longer images have no deltas; 0 for none at all");
+  rpc::AddFlag(app, "--delta-keep-days", delta_keep_days,
+               "A delta that nobody asks for is removed after this");
+  rpc::AddFlag(app, "--delta-lease-seconds", delta_lease_seconds,
+               "Another replica makes a delta whose maker has been silent for this long");
+  rpc::AddFlag(app, "--scratch-dir", config.scratch_dir,
+               "Folder where deltas are made; with room for two images and a delta");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -43,6 +54,16 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
         "--quota-bytes, --upload-age-hours, --snapshot-lifetime-hours and --timestamp-lifetime-hours must be "
         "whole numbers from 1.");
   }
+  if (!absl::SimpleAtoi(delta_max_bytes, &config.delta_limits.max_image_bytes) ||
+      config.delta_limits.max_image_bytes < 0 ||
+      config.delta_limits.max_image_bytes > delta::kMaxImageBytes || delta_keep_days < 1 ||
+      delta_lease_seconds < 1) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_FLAG",
+                 absl::StrCat("--delta-max-bytes must be a whole number from 0 to ", delta::kMaxImageBytes,
+                              ", --delta-keep-days and --delta-lease-seconds from 1."));
+  }
+  config.delta_keep = absl::Hours(24) * delta_keep_days;
+  config.delta_lease = absl::Seconds(delta_lease_seconds);
   config.upload_age = absl::Hours(upload_age_hours);
   config.snapshot_lifetime = absl::Hours(snapshot_hours);
   config.timestamp_lifetime = absl::Hours(timestamp_hours);

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "common/clock/clock.h"
 #include "common/rpc/server.h"
+#include "services/package_store/storage/deltas.h"
 
 namespace countersign::package_store {
 
@@ -21,6 +22,12 @@ struct Config {
 
   int64_t quota_bytes = int64_t{64} << 30;      // of each manufacturer
   absl::Duration upload_age = absl::Hours(48);  // an upload that nobody writes to is forgotten after this
+
+  Deltas::Limits delta_limits;
+  absl::Duration delta_keep = absl::Hours(30 * 24);  // a delta that nobody asks for is removed after this
+  absl::Duration delta_lease = absl::Minutes(5);     // see DeltaMaker
+  absl::Duration delta_interval = absl::Seconds(1);  // how often to look whether a delta is wanted
+  std::string scratch_dir = "/tmp";                  // where deltas are made
 
   absl::Duration snapshot_lifetime = absl::Hours(7 * 24);
   absl::Duration timestamp_lifetime = absl::Hours(24);

@@ -91,6 +91,28 @@ v1::Package ToProto(const Package& package) {
   return proto;
 }
 
+v1::Delta ToProto(const Delta& delta) {
+  v1::Delta proto;
+  proto.set_base_sha256(delta.base_sha256);
+  proto.set_sha256(delta.sha256);
+  switch (delta.state) {
+    case DeltaState::kPending:
+      proto.set_state(v1::Delta::STATE_PENDING);
+      *proto.mutable_retry_delay() = google::protobuf::util::TimeUtil::MillisecondsToDuration(
+          absl::ToInt64Milliseconds(delta.retry_delay));
+      break;
+    case DeltaState::kReady:
+      proto.set_state(v1::Delta::STATE_READY);
+      proto.set_length_bytes(delta.length_bytes);
+      proto.set_delta_sha256(delta.delta_sha256);
+      break;
+    case DeltaState::kNotWorthwhile:
+      proto.set_state(v1::Delta::STATE_NOT_WORTHWHILE);
+      break;
+  }
+  return proto;
+}
+
 absl::StatusOr<std::optional<ProposalState>> FromProto(v1::Proposal::State state) {
   switch (state) {
     case v1::Proposal::STATE_UNSPECIFIED:

@@ -13,11 +13,11 @@
 // Domain to proto and back.
 namespace countersign::package_store {
 
-
 v1::MetadataFile ToProto(const MetadataFile& file);
 v1::Upload ToProto(const Upload& upload);
 v1::Proposal ToProto(const Proposal& proposal);
 v1::Package ToProto(const Package& package);
+v1::Delta ToProto(const Delta& delta);
 
 // The state to filter by; nullopt for UNSPECIFIED. INVALID_ARGUMENT (STATE_INVALID).
 absl::StatusOr<std::optional<ProposalState>> FromProto(v1::Proposal::State state);

@@ -1,24 +1,17 @@
-#include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "grpc/slice.h"
-#include "grpcpp/support/byte_buffer.h"
-#include "grpcpp/support/slice.h"
 #include "services/package_store/api/convert.h"
+#include "services/package_store/api/download_stream.h"
 #include "services/package_store/api/package_store_api.h"
 #include "services/package_store/domain/names.h"
 #include "services/package_store/domain/upload_rules.h"
 
 namespace countersign::package_store {
 namespace {
-
-constexpr int64_t kChunkBytes = 256 << 10;
 
 // One stream of an image's bytes to the store. Its first message names the upload.
 class UploadStream : public rpc::Consumer<v1::WriteUploadRequest, v1::Upload> {
@@ -53,43 +46,6 @@ class UploadStream : public rpc::Consumer<v1::WriteUploadRequest, v1::Upload> {
   const Clock& clock_;
   std::string name_;
   std::unique_ptr<Images::Session> session_;
-};
-
-// A DownloadImageResponse with `size` bytes of data, as bytes on the wire; `*data` is where the bytes go.
-grpc_slice NewResponse(size_t size, char** data) {
-  using google::protobuf::io::CodedOutputStream;
-  constexpr uint8_t kDataTag = v1::DownloadImageResponse::kDataFieldNumber << 3 | 2;
-  const size_t header = 1 + CodedOutputStream::VarintSize32(size);
-  // Not grpc_slice_malloc: a small slice holds its bytes in itself, and they move with it.
-  grpc_slice slice = grpc_slice_malloc_large(header + size);
-  uint8_t* start = GRPC_SLICE_START_PTR(slice);
-  *start = kDataTag;
-  *data = reinterpret_cast<char*>(CodedOutputStream::WriteVarint32ToArray(size, start + 1));
-  return slice;
-}
-
-// One stream of an image's bytes from the store: a chunk in memory at a time, whatever the image's size.
-class DownloadStream : public rpc::Producer<grpc::ByteBuffer> {
- public:
-  DownloadStream(std::unique_ptr<BlobStore::Reader> reader, int64_t offset, int64_t count)
-      : reader_(std::move(reader)), offset_(offset), left_(count) {}
-
-  absl::StatusOr<rpc::Step> Next(grpc::ByteBuffer* response) override {
-    if (left_ == 0) return rpc::Step::kEnd;
-    const size_t size = std::min(left_, kChunkBytes);
-    char* data = nullptr;
-    const grpc::Slice slice(NewResponse(size, &data), grpc::Slice::STEAL_REF);
-    RETURN_IF_ERROR(reader_->Read(offset_, data, size));
-    *response = grpc::ByteBuffer(&slice, 1);
-    offset_ += size;
-    left_ -= size;
-    return rpc::Step::kWrite;
-  }
-
- private:
-  const std::unique_ptr<BlobStore::Reader> reader_;
-  int64_t offset_;
-  int64_t left_;
 };
 
 // Whether the caller may read an image: a gateway what is published, a manufacturer what it has uploaded, the
@@ -134,21 +90,25 @@ PackageStoreApi::WriteUpload(const rpc::Call& call) {
   return std::make_unique<UploadStream>(call.identity(), parts_.images, parts_.clock);
 }
 
+absl::Status PackageStoreApi::CheckMaySee(const rpc::Identity& caller, const std::string& sha256) {
+  const bool is_manufacturer = caller.role == rpc::Role::kManufacturer;
+  ASSIGN_OR_RETURN(const Images::Visibility visibility,
+                   parts_.images.GetVisibility(sha256, is_manufacturer ? caller.id : ""));
+  if (MaySee(caller, visibility)) return absl::OkStatus();
+  return Error(absl::StatusCode::kNotFound, "IMAGE_NOT_FOUND",
+               absl::StrCat("There is no image ", sha256, " that ", caller.ToString(), " may read."));
+}
+
 absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> PackageStoreApi::DownloadImage(
     const rpc::Call& call, const v1::DownloadImageRequest& request, rpc::Waker) {
   RETURN_IF_ERROR(CheckSha256(request.sha256()));
-  const bool is_manufacturer = call.identity().role == rpc::Role::kManufacturer;
-  ASSIGN_OR_RETURN(const Images::Visibility visibility,
-                   parts_.images.GetVisibility(request.sha256(), is_manufacturer ? call.identity().id : ""));
-  if (!MaySee(call.identity(), visibility)) {
-    return Error(absl::StatusCode::kNotFound, "IMAGE_NOT_FOUND",
-                 absl::StrCat("There is no image ", request.sha256(), " that ", call.identity().ToString(),
-                              " may read."));
-  }
+  RETURN_IF_ERROR(CheckMaySee(call.identity(), request.sha256()));
   ASSIGN_OR_RETURN(std::unique_ptr<BlobStore::Reader> reader, parts_.images.OpenImage(request.sha256()));
   int64_t count = 0;
   RETURN_IF_ERROR(CheckRange(reader->length(), request.offset(), request.length_bytes(), &count));
-  return std::make_unique<DownloadStream>(std::move(reader), request.offset(), count);
+  return MakeDownloadStream(std::move(reader), request.offset(), count, [sent = sent_images_](int64_t bytes) {
+    sent.Increment(static_cast<double>(bytes));
+  });
 }
 
 }  // namespace countersign::package_store

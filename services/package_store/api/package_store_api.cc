@@ -6,6 +6,24 @@
 
 namespace countersign::package_store {
 
+namespace {
+
+metrics::CounterFamily SentBytes(metrics::Registry& registry) {
+  return registry.AddCounter("countersign_package_store_sent_bytes_total",
+                             "Bytes of images and deltas that this replica sent.", {"kind"});
+}
+
+}  // namespace
+
+PackageStoreApi::PackageStoreApi(const Parts& parts)
+    : parts_(parts),
+      sent_images_(SentBytes(parts.registry).With({"image"})),
+      sent_deltas_(SentBytes(parts.registry).With({"delta"})),
+      saved_bytes_(parts.registry
+                       .AddCounter("countersign_package_store_delta_saved_bytes_total",
+                                   "Bytes that images have more than the deltas that were sent for them.")
+                       .With()) {}
+
 std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   auto service = std::make_unique<rpc::Service>(PackageStoreRoles());
   service->Unary("PublishRoot", this, &PackageStoreApi::PublishRoot);
@@ -15,6 +33,8 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   service->Unary("GetUpload", this, &PackageStoreApi::GetUpload);
   service->ClientStream("WriteUpload", this, &PackageStoreApi::WriteUpload);
   service->ServerStream("DownloadImage", this, &PackageStoreApi::DownloadImage);
+  service->Unary("GetDelta", this, &PackageStoreApi::GetDelta);
+  service->ServerStream("DownloadDelta", this, &PackageStoreApi::DownloadDelta);
   service->Unary("CreateProposal", this, &PackageStoreApi::CreateProposal);
   service->Unary("GetProposal", this, &PackageStoreApi::GetProposal);
   service->Unary("ListProposals", this, &PackageStoreApi::ListProposals);

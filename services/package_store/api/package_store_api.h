@@ -2,14 +2,18 @@
 #define COUNTERSIGN_SERVICES_PACKAGE_STORE_API_PACKAGE_STORE_API_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock/clock.h"
 #include "common/db/database.h"
 #include "common/feed/tail.h"
+#include "common/metrics/metrics.h"
 #include "common/rpc/handler.h"
 #include "countersign/package_store/v1/package_store.pb.h"
+#include "services/package_store/storage/blob_store.h"
+#include "services/package_store/storage/deltas.h"
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
@@ -17,8 +21,9 @@
 
 namespace countersign::package_store {
 
-
 // PackageStoreService. Thread-safe.
+//   countersign_package_store_sent_bytes_total{kind}     of images and of deltas, by this replica
+//   countersign_package_store_delta_saved_bytes_total    that images have more than the deltas that were sent
 class PackageStoreApi {
  public:
   // What the handlers work on; all of it outlives the server.
@@ -28,10 +33,13 @@ class PackageStoreApi {
     Images& images;
     Proposals& proposals;
     Packages& packages;
+    Deltas& deltas;
+    BlobStore& blobs;
     feed::Tail& tail;
     const Clock& clock;
+    metrics::Registry& registry;
   };
-  explicit PackageStoreApi(const Parts& parts) : parts_(parts) {}
+  explicit PackageStoreApi(const Parts& parts);
 
   std::unique_ptr<rpc::Service> Bind();
 
@@ -72,8 +80,20 @@ class PackageStoreApi {
   // The response is serialised by hand, so that an image's bytes are copied once, from the page cache.
   absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> DownloadImage(
       const rpc::Call& call, const v1::DownloadImageRequest& request, rpc::Waker waker);
+  // NOT_FOUND (IMAGE_NOT_FOUND) also for an image that is there, and not for the caller.
+  absl::Status CheckMaySee(const rpc::Identity& caller, const std::string& sha256);
+
+  // delta_handlers.cc
+  absl::Status GetDelta(const rpc::Call& call, const v1::GetDeltaRequest& request, v1::Delta* response);
+  absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> DownloadDelta(
+      const rpc::Call& call, const v1::DownloadDeltaRequest& request, rpc::Waker waker);
+  // Whether the caller may have a delta between these images.
+  absl::Status CheckDelta(const rpc::Call& call, const std::string& base_sha256, const std::string& sha256);
 
   const Parts parts_;
+  const metrics::Counter sent_images_;
+  const metrics::Counter sent_deltas_;
+  const metrics::Counter saved_bytes_;
 };
 
 // OK unless the caller is another manufacturer: PERMISSION_DENIED (NOT_YOUR_MANUFACTURER).

@@ -14,6 +14,8 @@ const rpc::RoleTable& PackageStoreRoles() {
           {"GetUpload", {kManufacturer}, {"liaison"}},
           {"WriteUpload", {kManufacturer}, {"liaison"}},
           {"DownloadImage", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
+          {"GetDelta", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
+          {"DownloadDelta", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
           {"CreateProposal", {kManufacturer}, {"liaison"}},
           {"GetProposal", {kOperator, kAuthority, kManufacturer, kService}},
           {"ListProposals", {kOperator, kAuthority, kManufacturer}},

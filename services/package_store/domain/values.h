@@ -67,6 +67,21 @@ struct Package {
   std::string approval_statement;  // DSSE envelope
 };
 
+enum class DeltaState { kPending, kReady, kNotWorthwhile };
+
+// How one image is had from another.
+struct Delta {
+  std::string base_sha256;
+  std::string sha256;
+  DeltaState state = DeltaState::kPending;
+  absl::Duration retry_delay;  // kPending: when it pays to ask again
+  // kReady:
+  int64_t length_bytes = 0;
+  std::string delta_sha256;
+  std::string object;       // where the blob store has it
+  int64_t image_bytes = 0;  // of the new image
+};
+
 }  // namespace countersign::package_store
 
 #endif  // COUNTERSIGN_SERVICES_PACKAGE_STORE_DOMAIN_VALUES_H_

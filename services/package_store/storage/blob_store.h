@@ -16,9 +16,9 @@
 
 namespace countersign::package_store {
 
-// The bytes of images, in a place that all replicas share and that belongs to one repository (database).
-// An image is there as a whole, with the right length and digest, or not at all, whenever a process or a
-// machine stops. Thread-safe.
+// The bytes of images, and of deltas between them, in a place that all replicas share and that belongs to one
+// repository (database). An image is there as a whole, with the right length and digest, or not at all,
+// whenever a process or a machine stops. Thread-safe.
 //
 // Errors: RESOURCE_EXHAUSTED (DISK_FULL); UNAVAILABLE if the place does not answer; INTERNAL for what else
 // can go wrong with it.
@@ -80,7 +80,7 @@ class BlobStore {
   // Forgets the upload's bytes. ABORTED (UPLOAD_BUSY) while this process writes them.
   virtual absl::Status RemoveUpload(absl::string_view manufacturer, absl::string_view sha256) = 0;
 
-  // Reads an image. Not thread-safe.
+  // Reads an image or a delta. Not thread-safe.
   class Reader {
    public:
     virtual ~Reader() = default;
@@ -121,6 +121,19 @@ class BlobStore {
 
   // Removes an image that no record names. The caller holds the database's lock on this digest.
   virtual absl::Status RemoveOrphan(absl::string_view sha256) = 0;
+
+  // Deltas have names that their maker gives them, 32 lower-case hexadecimal digits. They can be made again:
+  // to lose one costs nothing but time.
+
+  // Stores the first `length_bytes` of the file at a descriptor as a delta: all of it or nothing.
+  virtual absl::Status PutDelta(absl::string_view name, int descriptor, int64_t length_bytes) = 0;
+  // NOT_FOUND if there is no such delta.
+  virtual absl::StatusOr<std::unique_ptr<Reader>> OpenDelta(absl::string_view name) = 0;
+  // OK if there is none.
+  virtual absl::Status RemoveDelta(absl::string_view name) = 0;
+  // Names of deltas that appeared before `before`.
+  virtual absl::Status ForEachDeltaBefore(absl::Time before,
+                                          absl::FunctionRef<absl::Status(const std::string&)> visit) = 0;
 
  protected:
   BlobStore() = default;

@@ -26,6 +26,7 @@ namespace {
 // The kernel is told to begin writing this often, so that the sync at the end has little left to wait for.
 constexpr int64_t kWritebackBytes = 8 << 20;
 constexpr size_t kReadBytes = 1 << 20;
+constexpr char kPartial[] = ".partial";  // a delta that is not whole yet
 
 absl::Status SystemError(absl::string_view what, const std::string& path) {
   const int error = errno;
@@ -152,6 +153,7 @@ absl::StatusOr<std::unique_ptr<FileBlobStore>> FileBlobStore::Open(const std::st
                                                                    const std::string& repository_id,
                                                                    bool has_images) {
   RETURN_IF_ERROR(MakeDirectories(absl::StrCat(folder, "/uploads")));
+  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(folder, "/deltas")));
   for (int i = 0; i < 256; ++i) {
     RETURN_IF_ERROR(MakeDirectories(
         absl::StrCat(folder, "/images/", crypto::HexEncode(std::string(1, static_cast<char>(i))))));
@@ -322,12 +324,16 @@ absl::Status FileBlobStore::RemoveUpload(absl::string_view manufacturer, absl::s
 }
 
 absl::Status FileBlobStore::FileReader::Read(int64_t offset, char* buffer, size_t size) {
-  return ReadAt(fd_.get(), "an image", offset, buffer, size);
+  return ReadAt(fd_.get(), "a blob", offset, buffer, size);
 }
 
 absl::StatusOr<std::unique_ptr<BlobStore::Reader>> FileBlobStore::OpenImage(absl::string_view sha256,
                                                                             Purpose purpose) {
-  const std::string path = ImagePath(sha256);
+  return OpenFile(ImagePath(sha256), purpose);
+}
+
+absl::StatusOr<std::unique_ptr<BlobStore::Reader>> FileBlobStore::OpenFile(const std::string& path,
+                                                                           Purpose purpose) {
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) {
     if (errno == ENOENT) return absl::NotFoundError(absl::StrCat(path, " is missing"));
@@ -379,11 +385,64 @@ absl::Status FileBlobStore::ForEachImageBefore(absl::Time before,
   return absl::OkStatus();
 }
 
-absl::Status FileBlobStore::RemoveLeftovers(absl::Time) {
-  // What a crash can leave has the name of an upload, or goes with the next repair of the same image.
+absl::Status FileBlobStore::RemoveLeftovers(absl::Time before) {
+  // What else a crash can leave has the name of an upload, or goes with the next repair of the same image.
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, DeltaFilesBefore(before));
+  for (const std::string& file : files) {
+    if (absl::EndsWith(file, kPartial)) RETURN_IF_ERROR(RemoveFile(DeltaPath(file)));
+  }
   return absl::OkStatus();
 }
 
 absl::Status FileBlobStore::RemoveOrphan(absl::string_view sha256) { return RemoveFile(ImagePath(sha256)); }
+
+std::string FileBlobStore::DeltaPath(absl::string_view name) const {
+  return absl::StrCat(folder_, "/deltas/", name);
+}
+
+absl::Status FileBlobStore::PutDelta(absl::string_view name, int descriptor, int64_t length_bytes) {
+  const std::string path = DeltaPath(name), partial = absl::StrCat(path, kPartial);
+  const Fd fd(open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+  if (fd.get() < 0) return SystemError("open", partial);
+  std::string buffer(kReadBytes, '\0');
+  for (int64_t offset = 0; offset < length_bytes;) {
+    absl::string_view chunk(buffer.data(), std::min<int64_t>(buffer.size(), length_bytes - offset));
+    RETURN_IF_ERROR(ReadAt(descriptor, "a delta", offset, buffer.data(), chunk.size()));
+    offset += chunk.size();
+    while (!chunk.empty()) {
+      const ssize_t count = write(fd.get(), chunk.data(), chunk.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return SystemError("write", partial);
+      chunk.remove_prefix(count);
+    }
+  }
+  if (fdatasync(fd.get()) != 0) return SystemError("sync", partial);
+  if (rename(partial.c_str(), path.c_str()) != 0) return SystemError("rename", partial);
+  return SyncDirectory(absl::StrCat(folder_, "/deltas"));
+}
+
+absl::StatusOr<std::unique_ptr<BlobStore::Reader>> FileBlobStore::OpenDelta(absl::string_view name) {
+  return OpenFile(DeltaPath(name), Purpose::kServe);
+}
+
+absl::Status FileBlobStore::RemoveDelta(absl::string_view name) { return RemoveFile(DeltaPath(name)); }
+
+absl::StatusOr<std::vector<std::string>> FileBlobStore::DeltaFilesBefore(absl::Time before) const {
+  ASSIGN_OR_RETURN(std::vector<std::string> names, List(absl::StrCat(folder_, "/deltas")));
+  std::erase_if(names, [&](const std::string& name) {
+    struct stat status;
+    return stat(DeltaPath(name).c_str(), &status) != 0 || absl::TimeFromTimespec(status.st_mtim) >= before;
+  });
+  return names;
+}
+
+absl::Status FileBlobStore::ForEachDeltaBefore(absl::Time before,
+                                               absl::FunctionRef<absl::Status(const std::string&)> visit) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, DeltaFilesBefore(before));
+  for (const std::string& file : files) {
+    if (!absl::EndsWith(file, kPartial)) RETURN_IF_ERROR(visit(file));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace countersign::package_store

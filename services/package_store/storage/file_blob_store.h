@@ -18,6 +18,7 @@ namespace countersign::package_store {
 //
 //   uploads/<manufacturer>.<sha256>   what has come of an upload so far; its length is how far it is
 //   images/<first two digits>/<sha256>  whole images, whose length and digest were verified; never changed
+//   deltas/<name>                       whole deltas; with .partial while they are written
 //   repository                          the id of the repository (database) that the folder belongs to
 //
 // An image appears by a hard link from its verified and synced upload. Who writes an upload holds a lock on
@@ -43,6 +44,11 @@ class FileBlobStore : public BlobStore {
   absl::Status ForEachImageBefore(absl::Time before,
                                   absl::FunctionRef<absl::Status(const std::string&)> visit) override;
   absl::Status RemoveOrphan(absl::string_view sha256) override;
+  absl::Status PutDelta(absl::string_view name, int descriptor, int64_t length_bytes) override;
+  absl::StatusOr<std::unique_ptr<Reader>> OpenDelta(absl::string_view name) override;
+  absl::Status RemoveDelta(absl::string_view name) override;
+  absl::Status ForEachDeltaBefore(absl::Time before,
+                                  absl::FunctionRef<absl::Status(const std::string&)> visit) override;
 
  private:
   struct Part;
@@ -52,6 +58,10 @@ class FileBlobStore : public BlobStore {
 
   std::string UploadPath(absl::string_view manufacturer, absl::string_view sha256) const;
   std::string ImagePath(absl::string_view sha256) const;
+  std::string DeltaPath(absl::string_view name) const;
+  absl::StatusOr<std::unique_ptr<Reader>> OpenFile(const std::string& path, Purpose purpose);
+  // Deltas' files, also those that are not whole, that were last written before `before`.
+  absl::StatusOr<std::vector<std::string>> DeltaFilesBefore(absl::Time before) const;
 
   const std::string folder_;
   absl::Mutex mutex_;

@@ -1,11 +1,16 @@
 #include "services/package_store/storage/file_blob_store.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
@@ -164,6 +169,47 @@ TEST_F(FileBlobStoreTest, WhatIsOldIsFoundAndRemoved) {
   EXPECT_OK(store_->RemoveUpload("acme", sha256_));
   ASSERT_OK(store_->RemoveOrphan(sha256_));
   EXPECT_THAT(ReadImage(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(FileBlobStoreTest, ADeltaIsKeptUntilItIsRemoved) {
+  const std::string name(32, 'a'), delta = "a delta, and something behind it";
+  FILE* const file = tmpfile();
+  ASSERT_EQ(pwrite(fileno(file), delta.data(), delta.size(), 0), static_cast<ssize_t>(delta.size()));
+  EXPECT_THAT(store_->OpenDelta(name), StatusIs(absl::StatusCode::kNotFound));
+  ASSERT_OK(store_->PutDelta(name, fileno(file), 7));
+  EXPECT_FALSE(store_->PutDelta(std::string(32, 'b'), fileno(file), 1000).ok());
+  fclose(file);
+  ASSERT_OK_AND_ASSIGN(const auto reader, store_->OpenDelta(name));
+  ASSERT_EQ(reader->length(), 7);
+  std::string bytes(7, '\0');
+  ASSERT_OK(reader->Read(0, bytes.data(), bytes.size()));
+  EXPECT_EQ(bytes, "a delta");
+
+  // What was broken off is none, and goes in time.
+  std::vector<std::string> names;
+  const auto collect = [&](const std::string& found) {
+    names.push_back(found);
+    return absl::OkStatus();
+  };
+  ASSERT_OK(store_->ForEachDeltaBefore(absl::InfinitePast(), collect));
+  EXPECT_THAT(names, ::testing::IsEmpty());
+  ASSERT_OK(store_->ForEachDeltaBefore(absl::InfiniteFuture(), collect));
+  EXPECT_THAT(names, ::testing::ElementsAre(name));
+  const auto files = [&] {
+    const std::filesystem::directory_iterator all(absl::StrCat(folder_, "/deltas"));
+    return std::distance(begin(all), end(all));
+  };
+  EXPECT_EQ(files(), 2);
+  ASSERT_OK(store_->RemoveLeftovers(absl::InfinitePast()));
+  EXPECT_EQ(files(), 2);
+  ASSERT_OK(store_->RemoveLeftovers(absl::InfiniteFuture()));
+  EXPECT_EQ(files(), 1);
+
+  ASSERT_OK(store_->RemoveDelta(name));
+  EXPECT_OK(store_->RemoveDelta(name));
+  EXPECT_THAT(store_->OpenDelta(name), StatusIs(absl::StatusCode::kNotFound));
+  // Who reads it meanwhile reads on.
+  EXPECT_OK(reader->Read(0, bytes.data(), bytes.size()));
 }
 
 TEST_F(FileBlobStoreTest, AFolderBelongsToOneRepository) {
