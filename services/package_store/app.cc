@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/db/database.h"
@@ -22,6 +23,7 @@
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/storage/transparency_log.h"
 #include "services/package_store/workers/delta_maker.h"
 #include "services/package_store/workers/workers.h"
 
@@ -29,7 +31,7 @@ namespace countersign::package_store {
 namespace {
 
 // The workers and the tail use connections beside the executor's threads.
-constexpr int kOwnConnections = 4;
+constexpr int kOwnConnections = 5;
 // Longer than anybody takes from storing a delta to recording it.
 constexpr absl::Duration kOrphanAge = absl::Hours(1);
 
@@ -49,13 +51,20 @@ absl::StatusOr<std::unique_ptr<crypto::Signer>> OpenKey(const std::string& spec,
 struct OpenedKeys {
   std::unique_ptr<crypto::Signer> snapshot;
   std::unique_ptr<crypto::Signer> timestamp;
+  std::unique_ptr<crypto::Signer> log;
 };
 
 absl::StatusOr<OpenedKeys> OpenKeys(const Config& config) {
   OpenedKeys keys;
   ASSIGN_OR_RETURN(keys.snapshot, OpenKey(config.snapshot_key, "--snapshot-key"));
   ASSIGN_OR_RETURN(keys.timestamp, OpenKey(config.timestamp_key, "--timestamp-key"));
+  ASSIGN_OR_RETURN(keys.log, OpenKey(config.log_key, "--log-key"));
   return keys;
+}
+
+std::string LogOrigin(const Config& config) {
+  if (!config.log_origin.empty()) return config.log_origin;
+  return absl::StrCat(config.server.tls.trust_domain, "/image-repository");
 }
 
 }  // namespace
@@ -67,6 +76,7 @@ struct App::Parts {
   const OpenedKeys keys;
   db::Database database;
   std::unique_ptr<BlobStore> blobs;
+  std::unique_ptr<TransparencyLog> log;
   std::optional<feed::Tail> tail;
   std::optional<Publications> publications;
   std::optional<Images> images;
@@ -77,10 +87,12 @@ struct App::Parts {
   rpc::Server server;
   std::optional<Renewal> renewal;
   std::optional<Cleanup> cleanup;
+  std::optional<LogKeeper> log_keeper;
   std::optional<DeltaMaker> delta_maker;
   std::optional<Periodic> renewal_thread;
   std::optional<Periodic> cleanup_thread;
   std::optional<Periodic> delta_thread;
+  std::optional<Periodic> log_thread;
 };
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -98,21 +110,29 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
 
   const OnlineSigning signing{{parts->keys.snapshot.get(), parts->keys.timestamp.get()},
                               {config.snapshot_lifetime, config.timestamp_lifetime}};
+  absl::StatusOr<std::unique_ptr<TransparencyLog>> log =
+      TransparencyLog::Open(parts->database, *parts->blobs, *parts->keys.log, LogOrigin(config));
+  if (!log.ok()) return Annotate(log.status(), "--log-key, --log-origin");
+  parts->log = *std::move(log);
   parts->tail.emplace(parts->database);
-  parts->publications.emplace(parts->database, signing);
+  parts->publications.emplace(parts->database, signing, *parts->log);
   parts->images.emplace(parts->database, *parts->blobs, config.quota_bytes);
-  parts->proposals.emplace(parts->database, signing, &EncodePackageEvent);
+  parts->proposals.emplace(parts->database, signing, *parts->log, &EncodePackageEvent);
   parts->packages.emplace(parts->database);
   parts->deltas.emplace(parts->database, config.delta_limits);
   parts->api.emplace(PackageStoreApi::Parts{
       parts->database, *parts->publications, *parts->images, *parts->proposals, *parts->packages,
-      *parts->deltas, *parts->blobs, *parts->tail, *config.clock, parts->server.registry()});
+      *parts->deltas, *parts->blobs, *parts->log, *parts->tail, *config.clock, parts->server.registry()});
   parts->server.AddService(parts->api->Bind());
   parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
 
   parts->renewal.emplace(*parts->publications, *parts->proposals, *config.clock, parts->server.registry());
   parts->cleanup.emplace(parts->database, *parts->publications, *parts->images, *config.clock,
                          config.upload_age);
+  parts->log_keeper.emplace(*parts->log, *config.clock, parts->server.registry());
+  parts->log_keeper->Round().IgnoreError();  // the readiness check says what it is
+  parts->server.AddReadinessCheck("log", [&keeper = *parts->log_keeper] { return keeper.LastRound(); });
+
   parts->delta_maker.emplace(*parts->deltas, *parts->blobs, *config.clock, parts->server.registry(),
                              DeltaMaker::Options{config.scratch_dir, config.delta_lease});
   parts->renewal_thread.emplace("renewal", config.renewal_interval,
@@ -125,6 +145,8 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
                                 });
   parts->delta_thread.emplace("deltas", config.delta_interval,
                               [&maker = *parts->delta_maker] { return maker.Round(); });
+  parts->log_thread.emplace("log", config.renewal_interval,
+                            [&keeper = *parts->log_keeper] { return keeper.Round(); });
   return std::unique_ptr<App>(new App(std::move(parts)));
 }
 
@@ -148,6 +170,7 @@ void App::Stop() {
   parts_->renewal_thread.reset();
   parts_->cleanup_thread.reset();
   parts_->delta_thread.reset();
+  parts_->log_thread.reset();
   parts_->tail->Stop();
 }
 

@@ -30,6 +30,11 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
   rpc::AddFlag(app, "--timestamp-key", config.timestamp_key,
                "PEM file or PKCS#11 URI of the key that signs timestamps")
       ->required();
+  rpc::AddFlag(app, "--log-key", config.log_key,
+               "Ed25519 key of the transparency log, as --snapshot-key; the root names it")
+      ->required();
+  rpc::AddFlag(app, "--log-origin", config.log_origin,
+               "The log's name, for ever; <trust domain>/image-repository unless given");
   rpc::AddFlag(app, "--quota-bytes", quota_bytes, "Bytes that one manufacturer may store");
   rpc::AddFlag(app, "--upload-age-hours", upload_age_hours,
                "An upload that nobody writes to is forgotten after this");

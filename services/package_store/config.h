@@ -19,6 +19,8 @@ struct Config {
   std::string blob_dir;       // folder of the images, shared by all replicas, of this database only
   std::string snapshot_key;   // of the key that signs snapshots: what crypto::OpenSigner takes
   std::string timestamp_key;  // the same, of timestamps
+  std::string log_key;        // Ed25519 key of the transparency log; as snapshot_key
+  std::string log_origin;     // the log's name; empty: <trust domain>/image-repository
 
   int64_t quota_bytes = int64_t{64} << 30;      // of each manufacturer
   absl::Duration upload_age = absl::Hours(48);  // an upload that nobody writes to is forgotten after this

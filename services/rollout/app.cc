@@ -105,7 +105,9 @@ struct App::Parts {
         liaison(dialer, config.liaison_address),
         package_store(dialer, config.package_store_address),
         consent(dialer, config.consent_address, keys.consent),
-        images(package_store, trusted_store, std::move(keys.image_root), *config.clock),
+        images(
+            package_store, [this](const std::string& path) { return package_store.GetLogged(path); },
+            trusted_store, std::move(keys.image_root), *config.clock),
         signer(std::move(keys.director), std::move(keys.consent),
                [this](absl::string_view path) { return images.Find(path); }),
         director(director_store, store, signer, *config.clock, registry),

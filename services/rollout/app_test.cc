@@ -15,6 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/random.h"
+#include "common/db/database.h"
+#include "common/db/sql.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
@@ -376,6 +378,25 @@ TEST_F(AppTest, AForgedConsentInTheDatabaseIsNotSignedByTheDirector) {
   EXPECT_EQ(PhaseOf(views[1].assignment.ecu_serial), common::v1::UPDATE_PHASE_FAILED);
   EXPECT_THAT(world_.replica().http("/metrics"),
               HasSubstr("countersign_rollout_director_refusals_total{reason=\"CONSENT_MISMATCH\"} 1"));
+}
+
+// PLUS-3: a store that publishes a package beside the log.
+TEST_F(AppTest, APackageThatIsNotProvenToBeInTheLogIsNotSignedByTheDirector) {
+  const ImageSpec image = world_.PublishImage(2);
+  world_.AddHome("gw-1", {"ecu-1"});
+  world_.PublishDirectorRoot();
+  db::Database store({.conninfo = world_.store.config().database});
+  ASSERT_OK(store.RunInTransaction("Hide", [](db::Transaction& tx) -> absl::Status {
+    tx.exec("UPDATE packages SET log_index = NULL");
+    return absl::OkStatus();
+  }));
+  const std::string name = Underway(image);
+  ASSERT_OK_AND_ASSIGN(const trust::Targets targets, world_.DirectorTargets("gw-1"));
+  EXPECT_THAT(targets.targets, IsEmpty());
+  EXPECT_EQ(PhaseOf("ecu-1"), common::v1::UPDATE_PHASE_FAILED);
+  EXPECT_EQ(Assignments(name)[0].failure_reason(), common::v1::FAILURE_REASON_NOT_APPROVED);
+  EXPECT_THAT(world_.replica().http("/metrics"),
+              HasSubstr("countersign_rollout_director_refusals_total{reason=\"NOT_IN_LOG\"} 1"));
 }
 
 // PLUS-2: withdrawn until installation starts.

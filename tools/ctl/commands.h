@@ -20,6 +20,8 @@ void AddLiaisonCommands(CLI::App& app, Session& session);
 void AddPackageCommands(CLI::App& app, Session& session);
 // repository export; after AddPackageCommands().
 void AddExportCommand(CLI::App& app, Session& session);
+// log.
+void AddLogCommands(CLI::App& app, Session& session);
 // rollout, consent.
 void AddRolloutCommands(CLI::App& app, Session& session);
 

@@ -54,6 +54,7 @@ int main(int argc, char** argv) {
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
   AddExportCommand(app, session);
+  AddLogCommands(app, session);
   AddRolloutCommands(app, session);
   try {
     app.parse(argc, argv);

@@ -14,6 +14,7 @@
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
 #include "common/status/errors.h"
+#include "common/tlog/note.h"
 #include "common/trust/envelope.h"
 #include "common/trust/keys.h"
 #include "common/trust/metadata.h"
@@ -54,7 +55,7 @@ void AddKey(CLI::App& app, Session& session) {
   group.require_subcommand(1);
 
   struct Flags {
-    std::string file, type = "ecdsa-p256";
+    std::string file, type = "ecdsa-p256", origin;
   };
   auto flags = std::make_shared<Flags>();
   static const std::map<std::string, crypto::KeyType> kTypes = {{"ecdsa-p256", crypto::KeyType::kEcdsaP256},
@@ -78,6 +79,16 @@ void AddKey(CLI::App& app, Session& session) {
     return absl::OkStatus();
   });
   verb->add_option("file", flags->file, "the public key, PEM")->required();
+
+  verb = session.AddVerb(
+      group, "vkey", "Print the verifier key of a transparency log (C2SP signed-note)", [flags]() -> absl::Status {
+        ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(flags->file));
+        ASSIGN_OR_RETURN(const tlog::VerifierKey verifier, tlog::VerifierKey::Make(flags->origin, key));
+        std::cout << verifier.Format() << "\n";
+        return absl::OkStatus();
+      });
+  verb->add_option("file", flags->file, "the log's public key, PEM, Ed25519")->required();
+  verb->add_option("--origin", flags->origin, "the log's name: --log-origin of the package store")->required();
 }
 
 struct RootFlags {
@@ -86,6 +97,7 @@ struct RootFlags {
   int expires_days = 365;
   std::map<std::string, std::vector<std::string>> keys;  // by role
   std::map<std::string, int> thresholds;
+  std::string log_key;
 };
 
 absl::Status WriteRoot(const RootFlags& flags) {
@@ -105,6 +117,8 @@ absl::Status WriteRoot(const RootFlags& flags) {
                                 keys.key_ids.size(), " distinct keys"));
     }
   }
+  if (!flags.log_key.empty()) RETURN_IF_ERROR(tlog::VerifierKey::Parse(flags.log_key).status());
+  root.log_key = flags.log_key;
   return WriteFileAtomically(flags.out, root.ToEnvelope().Serialise());
 }
 
@@ -234,6 +248,9 @@ void AddMetadata(CLI::App& app, Session& session) {
                      absl::StrCat("signatures that ", role, " needs"))
         ->check(CLI::PositiveNumber);
   }
+
+  verb->add_option("--log-key", root->log_key,
+                   "verifier key of the transparency log, as `key vkey` prints it (image repository)");
 
   auto targets = std::make_shared<TargetsFlags>();
   verb =

@@ -66,7 +66,7 @@ class Story:
         suite.offline("metadata", "root", "--out", self.metadata("1.root.json"),
                       *keys("root", "root-op-1", "root-op-2", "root-op-3", "root-ma-1", "root-ma-2"), "--root-threshold=3",
                       *keys("targets", "targets-op-1", "targets-op-2", "targets-ma-1"), "--targets-threshold=2",
-                      *keys("snapshot", "snapshot"), *keys("timestamp", "timestamp"))
+                      *keys("snapshot", "snapshot"), *keys("timestamp", "timestamp"), f"--log-key={suite.log_vkey()}")
         suite.offline("metadata", "sign", self.metadata("1.root.json"),
                       *(f"--key={suite.key(name)}" for name in ("root-op-1", "root-op-2", "root-ma-1")))
         suite.offline("metadata", "targets", "--out", self.metadata("targets.json"),
@@ -106,6 +106,14 @@ class Story:
         if packages != expected:
             raise RuntimeError(f"published are {sorted(packages)}, and not {sorted(expected)}")
         self.say(f"The Management Authority examines and countersigns: {len(packages)} packages are published, two signatures each.")
+        self.verify_log()
+
+    def verify_log(self) -> None:
+        """Anybody's check that what is published is in the public log, all of it and nothing else."""
+        suite = self.suite
+        said = suite.run(suite.binary("tools/ctl/countersign"), "--config", suite.config(OPERATOR), "log", "verify",
+                         "--root", self.metadata("1.root.json"), "--state", suite.folder / "log.state")
+        self.say(f"Nothing of it can stay unseen. {said.strip()}")
 
     def release_file(self, release: Release) -> pathlib.Path:
         """The release in JSON, with the length and digest of its image."""

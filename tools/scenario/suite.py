@@ -30,7 +30,7 @@ KEYS = {
     "consent": {"record-key": "consent-record"},
     "inventory": {},
     "liaison": {},
-    "package-store": {"snapshot-key": "snapshot", "timestamp-key": "timestamp"},
+    "package-store": {"snapshot-key": "snapshot", "timestamp-key": "timestamp", "log-key": "log"},
     "rollout": {
         "director-targets-key": "director-targets",
         "director-snapshot-key": "director-snapshot",
@@ -207,6 +207,10 @@ class Suite:
     def public_key(self, name: str) -> pathlib.Path:
         return self.keys / f"{name}.pem.pub"
 
+    def log_vkey(self) -> str:
+        """The verifier key of the image repository's transparency log."""
+        return self.offline("key", "vkey", self.public_key("log"), "--origin", f"{TRUST_DOMAIN}/image-repository").strip()
+
     # Services.
 
     def processes_of(self, service: str) -> list:
@@ -230,7 +234,7 @@ class Suite:
         for name in SERVICES:
             self.issue(f"service/{name}")
             for key in KEYS[name].values():
-                self.create_key(key)
+                self.create_key(key, "ed25519" if key == "log" else "ecdsa-p256")
 
     def launch(self, image_root: pathlib.Path) -> None:
         """Starts the services and waits until each is ready."""

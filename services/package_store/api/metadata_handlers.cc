@@ -29,4 +29,11 @@ absl::Status PackageStoreApi::GetMetadata(const rpc::Call&, const v1::GetMetadat
   return absl::OkStatus();
 }
 
+absl::Status PackageStoreApi::GetLogFile(const rpc::Call&, const v1::GetLogFileRequest& request,
+                                         v1::LogFile* response) {
+  ASSIGN_OR_RETURN(*response->mutable_content(), parts_.log.GetFile(request.path()));
+  response->set_path(request.path());
+  return absl::OkStatus();
+}
+
 }  // namespace countersign::package_store

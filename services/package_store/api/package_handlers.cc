@@ -73,6 +73,9 @@ absl::Status PackageStoreApi::GetPackage(const rpc::Call& call, const v1::GetPac
   RETURN_IF_ERROR(CheckOwn(call.identity(), path.manufacturer));
   ASSIGN_OR_RETURN(const Package package, parts_.packages.Get(request.target_path()));
   *response = ToProto(package);
+  if (package.log_index) {
+    ASSIGN_OR_RETURN(*response->mutable_log_proof(), parts_.log.Prove(*package.log_index));
+  }
   return absl::OkStatus();
 }
 

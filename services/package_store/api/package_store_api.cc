@@ -43,6 +43,7 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   service->Unary("GetPackage", this, &PackageStoreApi::GetPackage);
   service->Unary("ListPackages", this, &PackageStoreApi::ListPackages);
   service->ServerStream("WatchPackages", this, &PackageStoreApi::WatchPackages);
+  service->Unary("GetLogFile", this, &PackageStoreApi::GetLogFile);
   return service;
 }
 

@@ -18,6 +18,7 @@
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/storage/transparency_log.h"
 
 namespace countersign::package_store {
 
@@ -35,6 +36,7 @@ class PackageStoreApi {
     Packages& packages;
     Deltas& deltas;
     BlobStore& blobs;
+    TransparencyLog& log;
     feed::Tail& tail;
     const Clock& clock;
     metrics::Registry& registry;
@@ -51,6 +53,7 @@ class PackageStoreApi {
                               v1::MetadataFile* response);
   absl::Status GetMetadata(const rpc::Call& call, const v1::GetMetadataRequest& request,
                            v1::MetadataFile* response);
+  absl::Status GetLogFile(const rpc::Call& call, const v1::GetLogFileRequest& request, v1::LogFile* response);
 
   // proposal_handlers.cc
   absl::Status CreateProposal(const rpc::Call& call, const v1::CreateProposalRequest& request,

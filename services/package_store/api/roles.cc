@@ -24,6 +24,7 @@ const rpc::RoleTable& PackageStoreRoles() {
           {"GetPackage", {kOperator, kAuthority, kManufacturer, kGateway, kService}},
           {"ListPackages", {kOperator, kAuthority, kManufacturer, kService}},
           {"WatchPackages", {kService}},
+          {"GetLogFile", {kOperator, kAuthority, kManufacturer, kGateway, kCse, kRegistrar, kService}},
       });
   return table;
 }

@@ -65,6 +65,7 @@ struct Package {
   std::string approved_by;  // role/id
   absl::Time approved_at;
   std::string approval_statement;  // DSSE envelope
+  std::optional<int64_t> log_index;  // its entry in the transparency log
 };
 
 enum class DeltaState { kPending, kReady, kNotWorthwhile };

@@ -154,6 +154,7 @@ absl::StatusOr<std::unique_ptr<FileBlobStore>> FileBlobStore::Open(const std::st
                                                                    bool has_images) {
   RETURN_IF_ERROR(MakeDirectories(absl::StrCat(folder, "/uploads")));
   RETURN_IF_ERROR(MakeDirectories(absl::StrCat(folder, "/deltas")));
+  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(folder, "/records")));
   for (int i = 0; i < 256; ++i) {
     RETURN_IF_ERROR(MakeDirectories(
         absl::StrCat(folder, "/images/", crypto::HexEncode(std::string(1, static_cast<char>(i))))));
@@ -443,6 +444,15 @@ absl::Status FileBlobStore::ForEachDeltaBefore(absl::Time before,
     if (!absl::EndsWith(file, kPartial)) RETURN_IF_ERROR(visit(file));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> FileBlobStore::ReadRecord(absl::string_view name) {
+  constexpr int64_t kMaxRecord = 64 << 10;
+  return ReadFile(absl::StrCat(folder_, "/records/", name), kMaxRecord);
+}
+
+absl::Status FileBlobStore::WriteRecord(absl::string_view name, absl::string_view bytes) {
+  return WriteFileAtomically(absl::StrCat(folder_, "/records/", name), bytes);
 }
 
 }  // namespace countersign::package_store

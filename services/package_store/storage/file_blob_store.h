@@ -19,6 +19,7 @@ namespace countersign::package_store {
 //   uploads/<manufacturer>.<sha256>   what has come of an upload so far; its length is how far it is
 //   images/<first two digits>/<sha256>  whole images, whose length and digest were verified; never changed
 //   deltas/<name>                       whole deltas; with .partial while they are written
+//   records/<name>                      small files of the service
 //   repository                          the id of the repository (database) that the folder belongs to
 //
 // An image appears by a hard link from its verified and synced upload. Who writes an upload holds a lock on
@@ -49,6 +50,8 @@ class FileBlobStore : public BlobStore {
   absl::Status RemoveDelta(absl::string_view name) override;
   absl::Status ForEachDeltaBefore(absl::Time before,
                                   absl::FunctionRef<absl::Status(const std::string&)> visit) override;
+  absl::StatusOr<std::string> ReadRecord(absl::string_view name) override;
+  absl::Status WriteRecord(absl::string_view name, absl::string_view bytes) override;
 
  private:
   struct Part;

@@ -10,7 +10,8 @@ namespace {
 constexpr char kColumns[] =
     "SELECT target_path, manufacturer, length_bytes, encode(sha256, 'hex'), hardware_ids, version, "
     "release_counter, "
-    "role_version, manufacturer_key_ids, authority_key_ids, approved_by, approved_at, approval_statement "
+    "role_version, manufacturer_key_ids, authority_key_ids, approved_by, approved_at, approval_statement, "
+    "log_index "
     "FROM packages ";
 constexpr char kByPath[] = "WHERE target_path = $1";
 constexpr char kAll[] = "WHERE target_path > $1 ORDER BY target_path LIMIT $2";
@@ -31,6 +32,7 @@ Package ReadPackage(const pqxx::row& row) {
   package.approved_by = db::TextOf(row[10]);
   package.approved_at = db::TimeOf(row[11]);
   package.approval_statement = db::BytesOf(row[12]);
+  package.log_index = db::NullableOf<int64_t>(row[13]);
   return package;
 }
 

@@ -60,16 +60,17 @@ constexpr char kRaiseCounter[] = R"(
 constexpr char kStorePackage[] = R"(
   INSERT INTO packages (target_path, manufacturer, length_bytes, sha256, hardware_ids, version, release_counter,
                         role_version, manufacturer_key_ids, authority_key_ids, approved_by, approved_at,
-                        approval_statement)
-  VALUES ($1, $2, $3, $4, $5::text[], $6, $7, $8, $9::text[], $10::text[], $11, $12, $13)
+                        approval_statement, log_index)
+  VALUES ($1, $2, $3, $4, $5::text[], $6, $7, $8, $9::text[], $10::text[], $11, $12, $13, $14)
   ON CONFLICT (target_path) DO UPDATE SET
     length_bytes = excluded.length_bytes, sha256 = excluded.sha256, hardware_ids = excluded.hardware_ids,
     version = excluded.version, release_counter = excluded.release_counter, role_version = excluded.role_version,
     manufacturer_key_ids = excluded.manufacturer_key_ids, authority_key_ids = excluded.authority_key_ids,
     approved_by = excluded.approved_by, approved_at = excluded.approved_at,
-    approval_statement = excluded.approval_statement)";
-constexpr char kDropPackages[] =
-    "DELETE FROM packages WHERE manufacturer = $1 AND NOT target_path = ANY ($2::text[])";
+    approval_statement = excluded.approval_statement, log_index = excluded.log_index)";
+constexpr char kDropPackages[] = R"(
+  DELETE FROM packages WHERE manufacturer = $1 AND NOT target_path = ANY ($2::text[])
+  RETURNING target_path, encode(sha256, 'hex'))";
 
 std::string FromHex(const std::string& hex) { return crypto::HexDecode(hex).value_or(std::string()); }
 
@@ -142,13 +143,13 @@ absl::Status LoadState(db::Session& session, const std::string& manufacturer, co
   return absl::OkStatus();
 }
 
-void StorePackage(db::Transaction& tx, const Package& package) {
+void StorePackage(db::Transaction& tx, const Package& package, int64_t log_index) {
   const ProposedTarget& target = package.target;
   tx.exec_params(kStorePackage, target.target_path, package.manufacturer, target.length_bytes,
                  db::Bytes(FromHex(target.sha256)), db::TextArray(target.hardware_ids), target.version,
                  target.release_counter, package.role_version, db::TextArray(package.manufacturer_key_ids),
                  db::TextArray(package.authority_key_ids), package.approved_by,
-                 db::Timestamp(package.approved_at), db::Bytes(package.approval_statement));
+                 db::Timestamp(package.approved_at), db::Bytes(package.approval_statement), log_index);
 }
 
 absl::Status Decide(db::Transaction& tx, Row& row, ProposalEvent event, const Requester& requester,
@@ -226,7 +227,7 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
                                             const std::vector<trust::Signature>& signatures,
                                             const std::vector<std::string>& statements,
                                             const Requester& requester, absl::Time now) {
-  return database_.RunInTransaction("ApproveProposal", [&](db::Transaction& tx) -> absl::StatusOr<Proposal> {
+  absl::StatusOr<Proposal> approved = database_.RunInTransaction("ApproveProposal", [&](db::Transaction& tx) -> absl::StatusOr<Proposal> {
     const auto approve = [&]() -> absl::StatusOr<std::string> {
       LockRepository(tx, RepositoryLock::kExclusive);
       ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, id, kByIdForUpdate));
@@ -248,7 +249,20 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
 
       std::vector<std::string> listed;
       for (const auto& [path, target] : parsed.targets.targets) listed.push_back(path);
-      tx.exec_params(kDropPackages, manufacturer, db::TextArray(listed));
+      const tlog::LogEntry entry =
+          FileEntry(tlog::kRolePublished, manufacturer, proposal.role_version, approval.metadata,
+                    {review.manufacturer_key_id, review.authority_key_id});
+      AppendLogEntry(tx, entry, now);
+      const auto append = [&](const char* kind, const std::string& target_path, const std::string& sha256) {
+        tlog::LogEntry of_package = entry;
+        of_package.kind = kind;
+        of_package.target_path = target_path;
+        of_package.image_sha256 = sha256;
+        return AppendLogEntry(tx, of_package, now);
+      };
+      for (const pqxx::row& dropped : tx.exec_params(kDropPackages, manufacturer, db::TextArray(listed))) {
+        append(tlog::kPackageWithdrawn, db::TextOf(dropped[0]), db::TextOf(dropped[1]));
+      }
       std::vector<feed::NewEvent> events;
       for (const ProposedTarget& target : review.changed_targets) {
         const Package package{manufacturer,
@@ -259,12 +273,13 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
                               requester.identity,
                               now,
                               approval.statements.at(target.target_path)};
-        StorePackage(tx, package);
+        StorePackage(tx, package, append(tlog::kPackageApproved, target.target_path, target.sha256));
         ASSIGN_OR_RETURN(const TargetPath path, ParseTargetPath(target.target_path));
         tx.exec_params(kRaiseCounter, manufacturer, path.component, target.release_counter);
         events.push_back({kPackagePublished, target.target_path, encode_package_(package)});
       }
       feed::Append(tx, events);
+      RETURN_IF_ERROR(log_.SignHead(tx, root, now));
       return id;
     };
     ASSIGN_OR_RETURN(const std::string done,
@@ -273,6 +288,8 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
     ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, done, kById));
     return std::move(row.proposal);
   });
+  if (approved.ok()) log_.KeepHead();
+  return approved;
 }
 
 absl::StatusOr<Proposal> Proposals::Refuse(const std::string& manufacturer, const std::string& id,

@@ -15,6 +15,7 @@
 #include "common/trust/envelope.h"
 #include "services/package_store/domain/values.h"
 #include "services/package_store/storage/repository_sql.h"
+#include "services/package_store/storage/transparency_log.h"
 
 namespace countersign::package_store {
 
@@ -33,9 +34,10 @@ inline constexpr char kPackagePublished[] = "package.published";
 // the API names them. Thread-safe.
 class Proposals {
  public:
-  // `database` and the signing keys outlive it.
-  Proposals(db::Database& database, const OnlineSigning& signing, EncodePackage encode_package)
-      : database_(database), signing_(signing), encode_package_(std::move(encode_package)) {}
+  // `database`, the signing keys and `log` outlive it.
+  Proposals(db::Database& database, const OnlineSigning& signing, TransparencyLog& log,
+            EncodePackage encode_package)
+      : database_(database), signing_(signing), log_(log), encode_package_(std::move(encode_package)) {}
 
   // Reviews `metadata` and lets it wait for the authority; one that waits already is superseded.
   absl::StatusOr<Proposal> Create(const std::string& manufacturer, const std::string& metadata,
@@ -54,7 +56,8 @@ class Proposals {
                                              std::vector<int64_t>* numbers);
 
   // Publishes: everything is reviewed again against what is in force now, and the role's file, a snapshot, a
-  // timestamp, the packages and their events are written together, or nothing is (SC-MA, PLUS-1).
+  // timestamp, the packages, their events and their entries in the transparency log are written together, or
+  // nothing is (SC-MA, PLUS-1, PLUS-3).
   absl::StatusOr<Proposal> Approve(const std::string& manufacturer, const std::string& id,
                                    const std::vector<trust::Signature>& signatures,
                                    const std::vector<std::string>& statements, const Requester& requester,
@@ -69,6 +72,7 @@ class Proposals {
  private:
   db::Database& database_;
   const OnlineSigning signing_;
+  TransparencyLog& log_;
   const EncodePackage encode_package_;
 };
 

@@ -20,7 +20,8 @@ constexpr char kExpiries[] = R"(
   SELECT CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role ELSE 'delegated' END, min(expires_at)
   FROM roles GROUP BY 1)";
 constexpr char kManufacturersWithPackages[] = "SELECT DISTINCT manufacturer FROM packages";
-constexpr char kWithdrawPackages[] = "DELETE FROM packages WHERE manufacturer = $1";
+constexpr char kWithdrawPackages[] =
+    "DELETE FROM packages WHERE manufacturer = $1 RETURNING target_path, encode(sha256, 'hex')";
 // A snapshot is of use until the last timestamp that names it expires, at the latest `lifetime` after the
 // next snapshot came.
 constexpr char kDeleteOldSnapshots[] = R"(
@@ -37,11 +38,32 @@ bool StillVouchedFor(const trust::Delegations& delegations, const std::string& m
   return envelope.ok() && trust::VerifyThreshold(*envelope, delegations.keys, role->keys).ok();
 }
 
-void WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations) {
+// The keys of a top-level role that have signed its file.
+std::vector<std::string> SignersOf(const trust::Root& root, absl::string_view role, const std::string& bytes) {
+  std::vector<std::string> signers;
+  const auto keys = root.roles.find(std::string(role));
+  const absl::StatusOr<trust::Envelope> envelope = trust::Envelope::Parse(bytes);
+  if (keys == root.roles.end() || !envelope.ok()) return signers;
+  for (const std::string& id : keys->second.key_ids) {
+    const auto key = root.keys.find(id);
+    if (key != root.keys.end() && envelope->VerifyBy(id, key->second).ok()) signers.push_back(id);
+  }
+  return signers;
+}
+
+// `cause` is the entry about the new targets.
+void WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations, const tlog::LogEntry& cause,
+                      absl::Time now) {
   for (const pqxx::row& row : tx.exec(kManufacturersWithPackages)) {
     const std::string manufacturer = db::TextOf(row[0]);
     if (StillVouchedFor(delegations, manufacturer, LoadRole(tx, manufacturer))) continue;
-    tx.exec_params(kWithdrawPackages, manufacturer);
+    for (const pqxx::row& package : tx.exec_params(kWithdrawPackages, manufacturer)) {
+      tlog::LogEntry entry = cause;
+      entry.kind = tlog::kPackageWithdrawn;
+      entry.target_path = db::TextOf(package[0]);
+      entry.image_sha256 = db::TextOf(package[1]);
+      AppendLogEntry(tx, entry, now);
+    }
     log::Warn("packages withdrawn: the new targets do not vouch for the manufacturer's role",
               {{"manufacturer", manufacturer}});
   }
@@ -61,7 +83,7 @@ absl::StatusOr<std::string> Publications::GetFile(const std::string& file_name) 
 }
 
 absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes, absl::Time now) {
-  return database_.RunInTransaction("PublishRoot", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+  absl::StatusOr<MetadataFile> published = database_.RunInTransaction("PublishRoot", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
     LockRepository(tx, RepositoryLock::kExclusive);
     const std::optional<RoleFile> in_force = LoadRole(tx, kRootRole);
     std::optional<trust::Root> current;
@@ -80,12 +102,18 @@ absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes,
          !IsVouchedFor(root, kTimestampRole, timestamp->content))) {
       RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
     }
+    AppendLogEntry(tx,
+                   FileEntry(tlog::kRootPublished, kRootRole, root.version, bytes, SignersOf(root, kRootRole, bytes)),
+                   now);
+    RETURN_IF_ERROR(log_.SignHead(tx, root, now));
     return file;
   });
+  if (published.ok()) log_.KeepHead();
+  return published;
 }
 
 absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& bytes, absl::Time now) {
-  return database_.RunInTransaction(
+  absl::StatusOr<MetadataFile> published = database_.RunInTransaction(
       "PublishTargets", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
         LockRepository(tx, RepositoryLock::kExclusive);
         ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
@@ -96,10 +124,16 @@ absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& byt
         ASSIGN_OR_RETURN(const trust::Targets targets,
                          CheckTopTargets(root, in_force ? in_force->version : 0, bytes, now));
         MetadataFile file = StoreRole(tx, kTargetsRole, targets.version, bytes, targets.expires, now);
-        WithdrawPackages(tx, targets.delegations.value_or(trust::Delegations()));
+        const tlog::LogEntry entry = FileEntry(tlog::kTargetsPublished, kTargetsRole, targets.version, bytes,
+                                               SignersOf(root, kTargetsRole, bytes));
+        AppendLogEntry(tx, entry, now);
+        WithdrawPackages(tx, targets.delegations.value_or(trust::Delegations()), entry, now);
         RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+        RETURN_IF_ERROR(log_.SignHead(tx, root, now));
         return file;
       });
+  if (published.ok()) log_.KeepHead();
+  return published;
 }
 
 absl::StatusOr<Publications::Renewal> Publications::RenewIfDue(absl::Time now) {

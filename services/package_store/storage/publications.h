@@ -12,6 +12,7 @@
 #include "common/db/database.h"
 #include "services/package_store/domain/values.h"
 #include "services/package_store/storage/repository_sql.h"
+#include "services/package_store/storage/transparency_log.h"
 
 namespace countersign::package_store {
 
@@ -19,14 +20,15 @@ namespace countersign::package_store {
 // publication is one transaction: the files, the versions in force, and what follows from them. Thread-safe.
 class Publications {
  public:
-  // `database` and the signing keys outlive it.
-  Publications(db::Database& database, const OnlineSigning& signing)
-      : database_(database), signing_(signing) {}
+  // `database`, the signing keys and `log` outlive it.
+  Publications(db::Database& database, const OnlineSigning& signing, TransparencyLog& log)
+      : database_(database), signing_(signing), log_(log) {}
 
   // A file by its name. NOT_FOUND (METADATA_NOT_FOUND).
   absl::StatusOr<std::string> GetFile(const std::string& file_name);
 
-  // Both: errors as the API names them; the same bytes again are answered as the first time. A root under
+  // Both: errors as the API names them; the same bytes again are answered as the first time. What is published,
+  // and what is withdrawn by it, is in the transparency log. A root under
   // which the snapshot or timestamp in force does not hold any more brings new ones with it.
   absl::StatusOr<MetadataFile> PublishRoot(const std::string& bytes, absl::Time now);
   // Packages of manufacturers whose published role the new delegations do not vouch for are withdrawn: no
@@ -47,6 +49,7 @@ class Publications {
  private:
   db::Database& database_;
   const OnlineSigning signing_;
+  TransparencyLog& log_;
 };
 
 }  // namespace countersign::package_store

@@ -24,11 +24,18 @@
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/package_store_migrations.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/storage/transparency_log.h"
 
 namespace countersign::package_store {
 namespace {
 
 const absl::Time kNow = absl::FromUnixSeconds(1767225600);
+
+std::string NewFolder() {
+  std::string folder = absl::StrCat(getenv("TEST_TMPDIR"), "/images-XXXXXX");
+  EXPECT_NE(mkdtemp(folder.data()), nullptr);
+  return folder;
+}
 
 class StorageTest : public ::testing::Test {
  protected:
@@ -41,8 +48,12 @@ class StorageTest : public ::testing::Test {
 
 class PublicationsTest : public StorageTest {
  protected:
-  PublicationsTest() : publications_(database_, {{&key_, &key_}, {}}) {
+  PublicationsTest()
+      : blobs_(*FileBlobStore::Open(NewFolder(), GetRepositoryIdentity(database_)->id, false)),
+        log_(*TransparencyLog::Open(database_, *blobs_, key_, "store.example")),
+        publications_(database_, {{&key_, &key_}, {}}, *log_) {
     trust::Root root;
+    root.log_key = log_->key().Format();
     root.expires = kNow + absl::Hours(24 * 365);
     for (const char* role : {"root", "targets", "snapshot", "timestamp"})
       root.AddKey(role, key_.public_key());
@@ -60,6 +71,8 @@ class PublicationsTest : public StorageTest {
   }
 
   crypto::PemSigner key_ = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
+  const std::unique_ptr<BlobStore> blobs_;
+  const std::unique_ptr<TransparencyLog> log_;
   Publications publications_;
 };
 
@@ -111,12 +124,13 @@ TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
   trust::Root root;
   root.expires = kNow + absl::Hours(24 * 365);
   root.version = 2;
+  root.log_key = log_->key().Format();
   for (const char* role : {"root", "targets"}) root.AddKey(role, key_.public_key());
   for (const char* role : {"snapshot", "timestamp"}) root.AddKey(role, fresh.public_key());
   const std::string bytes = Sign(root.ToEnvelope());
   EXPECT_THAT(publications_.PublishRoot(bytes, kNow),
               StatusIs(absl::StatusCode::kFailedPrecondition, "ONLINE_KEY_NOT_LISTED"));
-  Publications renewed(database_, {{&fresh, &fresh}, {}});
+  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_);
   ASSERT_OK(renewed.PublishRoot(bytes, kNow));
   ASSERT_OK_AND_ASSIGN(const std::string timestamp, renewed.GetFile("timestamp.json"));
   EXPECT_OK(trust::Envelope::Parse(timestamp)->VerifyBy(fresh.public_key()));
@@ -126,8 +140,7 @@ TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
 class ImagesTest : public StorageTest {
  protected:
   ImagesTest() {
-    folder_ = absl::StrCat(getenv("TEST_TMPDIR"), "/images-XXXXXX");
-    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+    folder_ = NewFolder();
     Restart();
   }
   void Restart() {

@@ -37,7 +37,8 @@ StorePlace::StorePlace(const Publisher& publisher, const std::string& database)
   folder = absl::StrCat(root != nullptr ? root : "/tmp", "/store-XXXXXX");
   Require(mkdtemp(folder.data()) != nullptr, "no folder");
   for (const auto& [name, key] :
-       {std::pair("snapshot", &publisher.snapshot_key), std::pair("timestamp", &publisher.timestamp_key)}) {
+       {std::pair("snapshot", &publisher.snapshot_key), std::pair("timestamp", &publisher.timestamp_key),
+        std::pair("log", &publisher.log_key)}) {
     const absl::Status written =
         WriteFileAtomically(absl::StrCat(folder, "/", name, ".pem"), key->ToPem(), 0600);
     Require(written.ok(), written.ToString());
@@ -63,6 +64,8 @@ void Program::Start() {
                                         "--blob-dir=" + place_.folder + "/blobs",
                                         "--snapshot-key=" + place_.folder + "/snapshot.pem",
                                         "--timestamp-key=" + place_.folder + "/timestamp.pem",
+                                        "--log-key=" + place_.folder + "/log.pem",
+                                        std::string("--log-origin=") + kLogOrigin,
                                         "--tls-cert=" + tls.certificate_file,
                                         "--tls-key=" + tls.key_file,
                                         "--tls-ca=" + tls.ca_file,

@@ -14,6 +14,7 @@
 #include "common/rpc/channel.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/tlog/note.h"
 #include "common/trust/dsse.h"
 #include "common/trust/keys.h"
 #include "grpcpp/grpcpp.h"
@@ -60,12 +61,17 @@ Publisher::Publisher(absl::Time now)
       authority(NewKey(crypto::KeyType::kEcdsaP256)),
       snapshot_key(NewKey()),
       timestamp_key(NewKey()),
+      log_key(NewKey()),
       now_(now) {}
 
 const crypto::PemSigner& Publisher::manufacturer(absl::string_view id) {
   const auto found = manufacturers_.find(std::string(id));
   if (found != manufacturers_.end()) return found->second;
   return manufacturers_.emplace(id, NewKey()).first->second;
+}
+
+std::string Publisher::LogVkey() const {
+  return Require(tlog::VerifierKey::Make(kLogOrigin, log_key.public_key())).Format();
 }
 
 std::string Publisher::Root(int64_t version) {
@@ -77,6 +83,7 @@ std::string Publisher::Root(int64_t version) {
   root.AddKey("targets", targets_key.public_key());
   root.AddKey("snapshot", snapshot_key.public_key());
   root.AddKey("timestamp", timestamp_key.public_key());
+  root.log_key = LogVkey();
   return Signed(root.ToEnvelope(), {&root_keys[0], &root_keys[1]});
 }
 
@@ -198,6 +205,9 @@ void TestStore::Start(const Publisher& publisher) {
   config_.timestamp_key = absl::StrCat(keys, "/timestamp.pem");
   Require(WriteFileAtomically(config_.snapshot_key, publisher.snapshot_key.ToPem(), 0600));
   Require(WriteFileAtomically(config_.timestamp_key, publisher.timestamp_key.ToPem(), 0600));
+  config_.log_key = absl::StrCat(keys, "/log.pem");
+  config_.log_origin = kLogOrigin;
+  Require(WriteFileAtomically(config_.log_key, publisher.log_key.ToPem(), 0600));
   app_ = Require(App::Start(config_));
 }
 

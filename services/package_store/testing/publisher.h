@@ -42,10 +42,15 @@ struct ImageSpec {
 
 class TestStore;
 
+inline constexpr char kLogOrigin[] = "store.example/image-repository";
+
 // The offline keys of the operator, the Management Authority and the manufacturers, and what they sign.
 class Publisher {
  public:
   explicit Publisher(absl::Time now);
+
+  // The verifier key of the store's transparency log.
+  std::string LogVkey() const;
 
   // Metadata, ready to be sent.
   std::string Root(int64_t version = 1);
@@ -74,6 +79,7 @@ class Publisher {
   crypto::PemSigner authority;
   crypto::PemSigner snapshot_key;
   crypto::PemSigner timestamp_key;
+  crypto::PemSigner log_key;  // of the log kLogOrigin
 
  private:
   const absl::Time now_;

@@ -9,7 +9,9 @@
 #include "common/db/request_ids.h"
 #include "common/feed/outbox.h"
 #include "common/log/log.h"
+#include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/tlog/reasons.h"
 #include "services/package_store/domain/proposal_state.h"
 
 namespace countersign::package_store {
@@ -71,6 +73,43 @@ absl::Status Renewal::Round() {
     proposals_by_state_.With({absl::AsciiStrToLower(ProposalStateName(state))}).Set(counts[state]);
   }
   return absl::OkStatus();
+}
+
+// The registry may outlive the worker: what it reads is shared.
+struct LogKeeper::Seen {
+  absl::Mutex mutex;
+  absl::Status status ABSL_GUARDED_BY(mutex) = absl::UnavailableError("the log has not been looked at yet");
+  TransparencyLog::State state ABSL_GUARDED_BY(mutex);
+};
+
+LogKeeper::LogKeeper(TransparencyLog& log, const Clock& clock, metrics::Registry& registry)
+    : log_(log), seen_(std::make_shared<Seen>()) {
+  const metrics::GaugeFamily entries =
+      registry.AddGauge("countersign_package_store_log_entries", "Entries of the transparency log.");
+  const metrics::GaugeFamily age = registry.AddGauge("countersign_package_store_log_last_entry_seconds",
+                                                     "Seconds since the transparency log's last entry.");
+  const metrics::GaugeFamily inconsistent = registry.AddGauge(
+      "countersign_package_store_log_inconsistent",
+      "1 when the transparency log does not continue the last head that was signed: nothing is published.");
+  registry.OnSerialize([entries, age, inconsistent, &clock, seen = seen_] {
+    absl::MutexLock lock(&seen->mutex);
+    inconsistent.With().Set(ReasonOf(seen->status) == tlog::kInconsistent ? 1 : 0);
+    entries.With().Set(static_cast<double>(seen->state.size));
+    if (seen->state.size > 0) age.With().Set(absl::ToDoubleSeconds(clock.Now() - seen->state.last_entry));
+  });
+}
+
+absl::Status LogKeeper::Round() {
+  const absl::StatusOr<TransparencyLog::State> state = log_.Inspect();
+  absl::MutexLock lock(&seen_->mutex);
+  seen_->status = state.status();
+  if (state.ok()) seen_->state = *state;
+  return state.status();
+}
+
+absl::Status LogKeeper::LastRound() const {
+  absl::MutexLock lock(&seen_->mutex);
+  return seen_->status;
 }
 
 absl::Status Cleanup::Round() {

@@ -11,6 +11,7 @@
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/storage/transparency_log.h"
 
 // What runs by itself. Each class is one round of work, which a Periodic repeats; every replica runs all of
 // it.
@@ -62,6 +63,27 @@ class Cleanup {
   Images& images_;
   const Clock& clock_;
   const absl::Duration upload_age_;
+};
+
+// Watches over the transparency log, and keeps its head beside the images should a publication have failed to:
+//   countersign_package_store_log_entries             how many it has
+//   countersign_package_store_log_last_entry_seconds  since the last of them
+//   countersign_package_store_log_inconsistent        1 when it does not continue the last head that was signed:
+//     nothing is published
+class LogKeeper {
+ public:
+  // All outlive it and the registry.
+  LogKeeper(TransparencyLog& log, const Clock& clock, metrics::Registry& registry);
+
+  absl::Status Round();
+  // What the last round came to.
+  absl::Status LastRound() const;
+
+ private:
+  struct Seen;
+
+  TransparencyLog& log_;
+  const std::shared_ptr<Seen> seen_;
 };
 
 }  // namespace countersign::package_store

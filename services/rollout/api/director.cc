@@ -55,7 +55,7 @@ FailureReason FailureOf(const std::string& reason) {
     return FailureReason::kTargetMismatch;
   }
   if (reason == trust::kRollbackAttempt) return FailureReason::kRollbackAttempt;
-  if (reason == trust::kNotApproved) return FailureReason::kNotApproved;
+  if (reason == trust::kNotApproved || reason == kNotInLog) return FailureReason::kNotApproved;
   if (reason == trust::kNoConsent || reason == trust::kConsentMismatch) return FailureReason::kUserRejected;
   return FailureReason::kSignatureInvalid;
 }

@@ -8,6 +8,8 @@
 namespace countersign::rollout {
 namespace {
 
+constexpr size_t kMaxProven = 1000;
+
 // A target that nobody vouches for is an answer; everything else says that there is none.
 absl::Status Unverified(const absl::Status& status) {
   if (ReasonOf(status) == trust::kTargetUnknown) return status;
@@ -26,9 +28,8 @@ absl::Status ImageRepository::Refresh(absl::Time now) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<trust::TargetFile> ImageRepository::Find(absl::string_view path) {
+absl::StatusOr<ApprovedImage> ImageRepository::FindTarget(absl::string_view path, absl::Time now) {
   absl::MutexLock lock(&mutex_);
-  const absl::Time now = clock_.Now();
   const bool kept = refreshed_ <= now && now - refreshed_ < max_age_;
   if (!kept) RETURN_IF_ERROR(Refresh(now));
   absl::StatusOr<trust::TargetFile> found = client_.FindTarget(path, now);
@@ -38,7 +39,32 @@ absl::StatusOr<trust::TargetFile> ImageRepository::Find(absl::string_view path) 
     found = client_.FindTarget(path, now);
   }
   if (!found.ok()) return Unverified(found.status());
-  return found;
+  ApprovedImage image;
+  image.target = *std::move(found);
+  image.log_key = client_.root().log_key;
+  const auto proven = proven_.find(std::string(path));
+  if (proven != proven_.end() && proven->second.target == image.target && proven->second.log_key == image.log_key) {
+    return proven->second;
+  }
+  return image;
+}
+
+absl::StatusOr<ApprovedImage> ImageRepository::Find(absl::string_view path) {
+  ASSIGN_OR_RETURN(ApprovedImage image, FindTarget(path, clock_.Now()));
+  if (!image.log_proof.empty()) return image;
+  // Not under the lock: others need not wait for the store's answer.
+  absl::StatusOr<LoggedPackage> logged = get_logged_(std::string(path));
+  if (!logged.ok() && !absl::IsNotFound(logged.status())) return Unverified(logged.status());
+  if (logged.ok()) {
+    image.role_version = logged->role_version;
+    image.log_proof = std::move(logged->log_proof);
+  }
+  if (CheckInLog(path, image).ok()) {
+    absl::MutexLock lock(&mutex_);
+    if (proven_.size() >= kMaxProven) proven_.clear();
+    proven_.insert_or_assign(std::string(path), image);
+  }
+  return image;
 }
 
 }  // namespace countersign::rollout

@@ -58,6 +58,15 @@ absl::StatusOr<Package> PackageStoreClient::GetApproved(const Release& release, 
   return package;
 }
 
+absl::StatusOr<LoggedPackage> PackageStoreClient::GetLogged(const std::string& target_path) {
+  package_store::v1::GetPackageRequest request;
+  request.set_target_path(target_path);
+  package_store::v1::Package response;
+  rpc::CallContext context(kFetchTimeout);
+  RETURN_IF_ERROR(rpc::FromGrpc(state_->stub->GetPackage(context.get(), request, &response)));
+  return LoggedPackage{response.role_version(), std::move(*response.mutable_log_proof())};
+}
+
 absl::StatusOr<std::string> PackageStoreClient::Fetch(absl::string_view filename, int64_t max_length) {
   package_store::v1::GetMetadataRequest request;
   request.set_file_name(std::string(filename));

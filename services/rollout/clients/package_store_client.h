@@ -14,6 +14,12 @@
 
 namespace countersign::rollout {
 
+// What the store says about a package's place in the transparency log. Nothing in it is trusted.
+struct LoggedPackage {
+  int64_t role_version = 0;
+  std::string log_proof;
+};
+
 // What the package store has published. Thread-safe; blocks.
 class PackageStoreClient : public trust::Fetcher {
  public:
@@ -23,6 +29,9 @@ class PackageStoreClient : public trust::Fetcher {
   // The package behind `release`, if it is exactly what the release promises: FAILED_PRECONDITION
   // (NOT_APPROVED); UNAVAILABLE (PACKAGE_STORE_UNAVAILABLE).
   absl::StatusOr<Package> GetApproved(const Release& release, absl::Time deadline);
+
+  // NOT_FOUND if nothing is published there; UNAVAILABLE.
+  absl::StatusOr<LoggedPackage> GetLogged(const std::string& target_path);
 
   // A metadata file of the image repository. Nothing that it returns is trusted.
   absl::StatusOr<std::string> Fetch(absl::string_view filename, int64_t max_length) override;

@@ -57,7 +57,7 @@ DirectorSigner::DirectorSigner(Keys keys, crypto::PublicKey consent_key, FindApp
       fingerprint_(Fingerprint(keys_)) {}
 
 absl::Status DirectorSigner::Check(absl::string_view gateway, const DirectorCandidate& candidate,
-                                   const trust::TargetFile& target, const trust::TargetFile* approved,
+                                   const trust::TargetFile& target, const ApprovedImage* approved,
                                    absl::Time now) const {
   const Assignment& assignment = candidate.assignment;
   if (assignment.gateway != gateway) {
@@ -82,7 +82,9 @@ absl::Status DirectorSigner::Check(absl::string_view gateway, const DirectorCand
   entry.path = candidate.release.image.target_path;
   entry.target = target;
   entry.installed_release_counter = assignment.from_release_counter;
-  return trust::CheckEntry(entry, approved, &consent, consent_key_, now);
+  RETURN_IF_ERROR(trust::CheckEntry(entry, approved == nullptr ? nullptr : &approved->target, &consent,
+                                    consent_key_, now));
+  return CheckInLog(entry.path, *approved);
 }
 
 absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view gateway,
@@ -96,16 +98,15 @@ absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view ga
   targets.expires = ToSeconds(now + options_.validity);
   metadata.refresh_targets = now + options_.validity / 2;
 
-  std::map<std::string, std::optional<trust::TargetFile>> approved;
+  std::map<std::string, std::optional<ApprovedImage>> approved;
   for (size_t i = 0; i < candidates.size(); ++i) {
     const DirectorCandidate& candidate = candidates[i];
     const std::string& path = candidate.release.image.target_path;
     auto found = approved.find(path);
     if (found == approved.end()) {
-      absl::StatusOr<trust::TargetFile> target = find_approved_(path);
-      if (!target.ok() && !absl::IsNotFound(target.status())) return target.status();
-      found =
-          approved.emplace(path, target.ok() ? std::make_optional(*std::move(target)) : std::nullopt).first;
+      absl::StatusOr<ApprovedImage> image = find_approved_(path);
+      if (!image.ok() && !absl::IsNotFound(image.status())) return image.status();
+      found = approved.emplace(path, image.ok() ? std::make_optional(*std::move(image)) : std::nullopt).first;
     }
 
     trust::EcuTarget ecu{candidate.assignment.hardware_id, ""};

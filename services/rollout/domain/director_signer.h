@@ -15,6 +15,7 @@
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/trust/metadata.h"
+#include "services/rollout/domain/approved_image.h"
 #include "services/rollout/domain/assignment.h"
 #include "services/rollout/domain/release.h"
 #include "services/rollout/domain/rollout.h"
@@ -50,6 +51,7 @@ struct DirectorMetadata {
 //   - its own client of the image repository, rooted in the root that came with the service, finds exactly
 //   that image
 //     for that hardware: the manufacturer and the Management Authority both signed it,
+//   - the transparency log, whose key that root names, has the approval of exactly that image (PLUS-3),
 //   - a consent record, signed by the consent service, grants exactly this image on exactly this component
 //   now,
 //   - an operator has launched the rollout, and the assignment has been let in and is not over.
@@ -61,9 +63,9 @@ class DirectorSigner {
     std::shared_ptr<const crypto::Signer> snapshot;
     std::shared_ptr<const crypto::Signer> timestamp;
   };
-  // The image repository's target for a path, verified: NOT_FOUND if nobody vouches for it; any other error
-  // says that it cannot be told now.
-  using FindApproved = std::function<absl::StatusOr<trust::TargetFile>(absl::string_view path)>;
+  // The image repository's target for a path, verified, with what proves that its approval is public:
+  // NOT_FOUND if nobody vouches for it; any other error says that it cannot be told now.
+  using FindApproved = std::function<absl::StatusOr<ApprovedImage>(absl::string_view path)>;
 
   struct Options {
     absl::Duration timestamp_validity = absl::Hours(24);
@@ -76,7 +78,9 @@ class DirectorSigner {
 
   struct Refusal {
     size_t candidate;
-    absl::Status why;  // reasons of trust::CheckEntry; NOT_LAUNCHED, NOT_ADMITTED, OTHER_GATEWAY
+    // Reasons of trust::CheckEntry; NOT_LAUNCHED, NOT_ADMITTED, OTHER_GATEWAY; NOT_IN_LOG if there is no proof,
+    // or one of something else, or by another key.
+    absl::Status why;
   };
   struct Result {
     DirectorMetadata metadata;
@@ -101,8 +105,7 @@ class DirectorSigner {
 
  private:
   absl::Status Check(absl::string_view gateway, const DirectorCandidate& candidate,
-                     const trust::TargetFile& target, const trust::TargetFile* approved,
-                     absl::Time now) const;
+                     const trust::TargetFile& target, const ApprovedImage* approved, absl::Time now) const;
 
   const Keys keys_;
   const crypto::PublicKey consent_key_;

@@ -1,5 +1,6 @@
 #include "services/rollout/domain/director_signer.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,6 +10,10 @@
 #include "common/crypto/signer.h"
 #include "common/status/errors.h"
 #include "common/testing/status_matchers.h"
+#include "common/tlog/checkpoint.h"
+#include "common/tlog/entry.h"
+#include "common/tlog/memory_log.h"
+#include "common/tlog/proof.h"
 #include "common/trust/client.h"
 #include "common/trust/consent_record.h"
 #include "common/trust/reasons.h"
@@ -45,13 +50,33 @@ class DirectorSignerTest : public ::testing::Test {
 
   DirectorSigner Signer() {
     return DirectorSigner(keys_, consent_->public_key(),
-                          [this](absl::string_view path) -> absl::StatusOr<trust::TargetFile> {
+                          [this](absl::string_view path) -> absl::StatusOr<ApprovedImage> {
                             if (!image_repository_.ok()) return image_repository_;
                             const auto found = approved_.find(std::string(path));
                             if (found == approved_.end())
                               return trust::Refuse(trust::kTargetUnknown, "nobody");
-                            return found->second;
+                            ApprovedImage image = Logged(found->first, found->second);
+                            if (alter_) alter_(image);
+                            return image;
                           });
+  }
+
+  // What the repository answers about an image whose approval is in the log, as one of several entries.
+  ApprovedImage Logged(const std::string& path, const trust::TargetFile& target) {
+    const tlog::LogEntry entry{tlog::kPackageApproved, "acme", 7, std::string(64, 'e'), path, target.sha256, {}};
+    tlog::MemoryLog log;
+    for (const char* other : {"a", "b", "c"}) log.Append(other);
+    log.Append(entry.ToLeaf());
+    log.Append("d");
+    tlog::OfflineProof proof;
+    proof.extra = entry.ToLeaf();
+    proof.index = 3;
+    proof.hashes = *tlog::InclusionProof(3, 5, log.Nodes());
+    proof.checkpoint = *tlog::SignCheckpoint(log.Head(5, "log.example"), *log_key_);
+    return {target, Vkey(*log_key_), 7, proof.Format()};
+  }
+  static std::string Vkey(const crypto::Signer& signer) {
+    return tlog::VerifierKey::Make("log.example", signer.public_key())->Format();
   }
 
   trust::ConsentRecord Record() {
@@ -133,6 +158,8 @@ class DirectorSignerTest : public ::testing::Test {
   std::shared_ptr<const crypto::Signer> root_ = NewKey();
   std::map<std::string, trust::TargetFile> approved_;
   absl::Status image_repository_;
+  std::shared_ptr<const crypto::Signer> log_key_ = NewKey();
+  std::function<void(ApprovedImage&)> alter_;  // what the repository answers
 };
 
 TEST_F(DirectorSignerTest, WhatEverybodyAgreedToIsSigned) {
@@ -189,6 +216,50 @@ TEST_F(DirectorSignerTest, TwoComponentsMayGetTheSameImage) {
 TEST_F(DirectorSignerTest, AGatewayWithoutAssignmentsGetsEmptyTargets) {
   ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {}, kNow));
   EXPECT_THAT(TargetsIn(result.metadata).targets, IsEmpty());
+}
+
+// PLUS-3: nothing is rolled out that the log does not show to everybody.
+TEST_F(DirectorSignerTest, WhatIsNotProvenToBeInTheLogIsRefused) {
+  ASSERT_OK_AND_ASSIGN(const tlog::OfflineProof good,
+                       tlog::OfflineProof::Parse(Logged("acme/thermostat/2.bin",
+                                                        approved_.at("acme/thermostat/2.bin")).log_proof));
+  const std::vector<std::function<void(ApprovedImage&)>> alterations = {
+      [](ApprovedImage& image) { image.log_proof.clear(); },
+      [](ApprovedImage& image) { image.log_key.clear(); },
+      [](ApprovedImage& image) { image.log_key = Vkey(*NewKey()); },
+      [](ApprovedImage& image) { image.role_version = 8; },
+      [&](ApprovedImage& image) {
+        tlog::OfflineProof proof = good;
+        proof.hashes[0][0] ^= 1;
+        image.log_proof = proof.Format();
+      },
+      [&](ApprovedImage& image) {
+        tlog::OfflineProof proof = good;
+        proof.index = 2;
+        image.log_proof = proof.Format();
+      },
+      // True proofs, of something else.
+      [this](ApprovedImage& image) {
+        image.log_proof = Logged("acme/thermostat/1.bin", image.target).log_proof;
+      },
+      [this](ApprovedImage& image) {
+        trust::TargetFile other = image.target;
+        other.sha256 = std::string(64, 'b');
+        image.log_proof = Logged("acme/thermostat/2.bin", other).log_proof;
+      },
+      // The entry is right, and not in the log.
+      [&](ApprovedImage& image) {
+        tlog::OfflineProof proof = good;
+        tlog::LogEntry entry = *tlog::LogEntry::Parse(proof.extra);
+        entry.metadata_sha256 = std::string(64, 'f');
+        proof.extra = entry.ToLeaf();
+        image.log_proof = proof.Format();
+      },
+  };
+  for (const auto& alteration : alterations) {
+    alter_ = alteration;
+    ExpectRefused(Good(), kNotInLog);
+  }
 }
 
 // PLUS-1: what the rollout's own client of the image repository does not find with both signatures.
