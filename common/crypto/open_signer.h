@@ -9,9 +9,8 @@
 
 namespace countersign::crypto {
 
-// The signer that `spec` names: the path of a PEM file with an unencrypted private key, or the RFC 7512 URI
-// (pkcs11:...) of a key on a token. NOT_FOUND if the file or the key is not there; INVALID_ARGUMENT if it is
-// no key (KEY_INVALID) or the URI is wrong.
+// The signer that `spec` names: the path of a PEM file with an unencrypted private key (errors as of
+// PemSigner::Load), or the RFC 7512 URI (pkcs11:...) of a key on a token (as of pkcs11::Pkcs11Signer::Open).
 absl::StatusOr<std::unique_ptr<Signer>> OpenSigner(const std::string& spec);
 
 }  // namespace countersign::crypto

@@ -119,6 +119,19 @@ absl::StatusOr<PublicKey> PublicKey::FromPem(absl::string_view pem) {
   return FromKey(std::move(key), "");
 }
 
+absl::StatusOr<PublicKey> PublicKey::FromDer(absl::string_view der) {
+  const auto* data = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = data + der.size();
+  std::shared_ptr<EVP_PKEY> key;
+  if (der.size() <= kMaxPemSize) {
+    key.reset(d2i_PUBKEY(nullptr, &data, static_cast<long>(der.size())), OpenSslFree());
+  }
+  if (key == nullptr || data != end) {
+    return InvalidKey(absl::StrCat("not a DER public key (SubjectPublicKeyInfo): ", TakeOpenSslErrors()));
+  }
+  return FromKey(std::move(key), "");
+}
+
 absl::StatusOr<PublicKey> PublicKey::FromTuf(absl::string_view keytype, absl::string_view scheme,
                                              absl::string_view public_value) {
   std::shared_ptr<EVP_PKEY> key;

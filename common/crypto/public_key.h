@@ -34,6 +34,9 @@ class PublicKey {
   // another kind or curve, or too weak.
   static absl::StatusOr<PublicKey> FromPem(absl::string_view pem);
 
+  // From a SubjectPublicKeyInfo in DER, with nothing after it. Errors as in FromPem.
+  static absl::StatusOr<PublicKey> FromDer(absl::string_view der);
+
   // From the three strings of a TUF key object (TUF 4.2.1): "ed25519"/"ed25519" with 64 hex digits,
   // "ecdsa"/"ecdsa-sha2-nistp256" or "rsa"/"rsassa-pss-sha256" with a PEM. `public_value` is kept exactly as
   // given, since the key id depends on its bytes. Errors as in FromPem.

@@ -10,6 +10,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/clock/clock.h"
 #include "common/file/file.h"
 #include "common/log/log.h"
@@ -116,6 +117,10 @@ struct Server::State {
   int grpc_port = 0;
   int http_port = 0;
   bool drained = false;
+
+  absl::Mutex health_mutex;
+  grpc::HealthCheckServiceInterface* health ABSL_GUARDED_BY(health_mutex) = nullptr;  // while it serves
+  bool healthy ABSL_GUARDED_BY(health_mutex) = true;
 };
 
 internal::HttpResponse Server::State::Readiness() {
@@ -175,6 +180,12 @@ void Server::AddReadinessCheck(absl::string_view name, std::function<absl::Statu
   state_->checks.emplace_back(std::string(name), std::move(check));
 }
 
+void Server::SetHealthy(bool healthy) {
+  absl::MutexLock lock(&state_->health_mutex);
+  state_->healthy = healthy;
+  if (state_->health != nullptr) state_->health->SetServingStatus(healthy);
+}
+
 absl::Status Server::Start() {
   State& state = *state_;
   RETURN_IF_ERROR(CheckOptions(state.options));
@@ -196,6 +207,11 @@ absl::Status Server::Start() {
     return status;
   }
   state.http_port = state.http->port();
+  {
+    absl::MutexLock lock(&state.health_mutex);
+    state.health = state.server->GetHealthCheckService();
+    state.health->SetServingStatus(state.healthy);
+  }
   if (!state.options.port_file.empty()) {
     RETURN_IF_ERROR(WriteFileAtomically(state.options.port_file,
                                         absl::StrCat(state.grpc_port, " ", state.http_port, "\n")));
@@ -215,6 +231,10 @@ void Server::Drain() {
   State& state = *state_;
   if (state.server == nullptr || std::exchange(state.drained, true)) return;
   log::Info("draining", {{"grace", state.options.grace}});
+  {
+    absl::MutexLock lock(&state.health_mutex);
+    state.health = nullptr;
+  }
   state.server->GetHealthCheckService()->Shutdown();
   state.runtime.draining = true;
   // What begins to wait from now on sees the flag; what waited already is ended here.

@@ -68,6 +68,10 @@ class Server {
   // a second.
   void AddReadinessCheck(absl::string_view name, std::function<absl::Status()> check);
 
+  // Whether gRPC health answers SERVING (as it does unless told otherwise) or NOT_SERVING; while the server
+  // drains it is NOT_SERVING whatever was set. At any time, from any thread.
+  void SetHealthy(bool healthy);
+
   // Serves. INVALID_ARGUMENT for options that cannot work (a file that is missing or no key of its
   // certificate, a bad address), FAILED_PRECONDITION when a service does not fit its descriptor or its role
   // table, UNAVAILABLE when a port is taken.

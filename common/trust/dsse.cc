@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/base64.h"
+#include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/json_fields.h"
 #include "common/trust/reasons.h"
@@ -145,24 +146,58 @@ bool MustReject(ApprovalResult result) {
   return result == ApprovalResult::kBadSignature || result == ApprovalResult::kDigestMismatch;
 }
 
+namespace {
+
+class KeyMapVerifier : public crypto::Verifier {
+ public:
+  explicit KeyMapVerifier(const KeyMap& keys) : keys_(keys) {}
+
+  absl::Status Verify(absl::string_view key_id, absl::string_view message,
+                      absl::string_view signature) const override {
+    const auto key = keys_.find(std::string(key_id));
+    if (key != keys_.end()) return key->second.Verify(message, signature);
+    return Error(absl::StatusCode::kNotFound, crypto::kVerifierUnknownKey, "no such key");
+  }
+
+ private:
+  const KeyMap& keys_;
+};
+
+// Approved if one of the signatures is good. One that is known and bad weighs more than a card that failed.
+ApprovalResult CheckSignatures(const DsseEnvelope& envelope, const crypto::Verifier& verifier) {
+  const std::string signed_bytes = DssePreAuthEncoding(envelope.payload_type, envelope.payload);
+  ApprovalResult result = ApprovalResult::kUnknownKey;
+  for (const Signature& signature : envelope.signatures) {
+    const absl::Status status = verifier.Verify(signature.key_id, signed_bytes, signature.bytes);
+    if (status.ok()) return ApprovalResult::kApproved;
+    const std::string reason = ReasonOf(status);
+    if (reason == crypto::kSignatureInvalid) {
+      result = ApprovalResult::kBadSignature;
+    } else if (reason != crypto::kVerifierUnknownKey && result == ApprovalResult::kUnknownKey) {
+      result = reason == crypto::kVerifierAbsent ? ApprovalResult::kCardAbsent : ApprovalResult::kCardError;
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
 ApprovalResult CheckApproval(absl::string_view statement_bytes, const KeyMap& authority_keys,
+                             const ApprovalSubject& subject, absl::Time now) {
+  return CheckApproval(statement_bytes, KeyMapVerifier(authority_keys), subject, now);
+}
+
+ApprovalResult CheckApproval(absl::string_view statement_bytes, const crypto::Verifier& verifier,
                              const ApprovalSubject& subject, absl::Time now) {
   if (statement_bytes.empty()) return ApprovalResult::kNoStatement;
   const absl::StatusOr<DsseEnvelope> envelope = DsseEnvelope::Parse(statement_bytes);
   if (!envelope.ok()) return ApprovalResult::kBadSignature;
   if (envelope->signatures.empty()) return ApprovalResult::kNoStatement;
 
-  const std::string signed_bytes = DssePreAuthEncoding(envelope->payload_type, envelope->payload);
-  bool known = false;
-  bool valid = false;
-  for (const Signature& signature : envelope->signatures) {
-    const auto key = authority_keys.find(signature.key_id);
-    if (key == authority_keys.end()) continue;
-    known = true;
-    valid = valid || key->second.Verify(signed_bytes, signature.bytes).ok();
+  if (const ApprovalResult result = CheckSignatures(*envelope, verifier);
+      result != ApprovalResult::kApproved) {
+    return result;
   }
-  if (!known) return ApprovalResult::kUnknownKey;
-  if (!valid) return ApprovalResult::kBadSignature;
 
   // The authority's own words that cannot be read are no approval of anything.
   const absl::StatusOr<ApprovalStatement> statement = ApprovalStatement::Parse(*envelope);

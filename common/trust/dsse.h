@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/crypto/signer.h"
+#include "common/crypto/verifier.h"
 #include "common/trust/envelope.h"
 #include "common/trust/keys.h"
 
@@ -54,8 +55,8 @@ struct ApprovalStatement {
   DsseEnvelope ToEnvelope() const;
 };
 
-// What a device finds about an image it was given. CARD_ABSENT and CARD_ERROR come from the card, not from
-// this check.
+// What a device finds about an image it was given. CARD_ABSENT and CARD_ERROR come from a verifier that is a
+// card.
 enum class ApprovalResult {
   kApproved,
   kNoStatement,
@@ -85,6 +86,11 @@ struct ApprovalSubject {
 // Checks `statement_bytes` (empty: NO_STATEMENT; nonsense: BAD_SIGNATURE) against the authority's keys and
 // `subject`. Does not ask where the image came from (SC-ALT).
 ApprovalResult CheckApproval(absl::string_view statement_bytes, const KeyMap& authority_keys,
+                             const ApprovalSubject& subject, absl::Time now);
+
+// The same with what only `verifier` knows, e.g. the smart card of the device (SC-GEN-11,
+// crypto::pkcs11::Pkcs11Verifier): the authority's public keys, or a secret that card and authority share.
+ApprovalResult CheckApproval(absl::string_view statement_bytes, const crypto::Verifier& verifier,
                              const ApprovalSubject& subject, absl::Time now);
 
 }  // namespace countersign::trust

@@ -7,6 +7,7 @@
 #include "common/db/database.h"
 #include "common/db/migrations.h"
 #include "common/db/request_ids_migrations.h"
+#include "common/rpc/key_watch.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/appid_registry/api/appid_registry_api.h"
@@ -34,7 +35,7 @@ metrics::Registry& RegistryOf(const Config& config) {
 
 // In the order of construction; the server goes first and has no call left when the others go.
 struct App::Parts {
-  Parts(const Config& config, std::unique_ptr<crypto::Signer> answer_key)
+  Parts(const Config& config, std::shared_ptr<const crypto::Signer> answer_key)
       : signer(std::move(answer_key)),
         database(DatabaseOptions(config)),
         store(database),
@@ -45,17 +46,19 @@ struct App::Parts {
              .answer_validity = absl::Hours(config.answer_validity_hours),
              .lookup_threads = config.database_connections}),
         housekeeping(database, {.clock = config.clock}),
-        server(config.server) {
+        server(config.server),
+        key_watch(server, {{"answer", signer}}) {
     server.AddService(api.Bind());
     server.AddReadinessCheck("database", [this] { return database.Ping(); });
   }
 
-  const std::unique_ptr<crypto::Signer> signer;
+  const std::shared_ptr<const crypto::Signer> signer;
   db::Database database;
   ProfileStore store;
   AppIdRegistryApi api;
   Housekeeping housekeeping;
   rpc::Server server;
+  rpc::KeyWatch key_watch;
 };
 
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {

@@ -11,6 +11,7 @@
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
 #include "common/metrics/metrics.h"
+#include "common/rpc/key_watch.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/consent/api/consent_api.h"
@@ -60,7 +61,7 @@ struct App::Parts {
   Parts(const Config& config, std::shared_ptr<const crypto::Signer> record_key)
       : database(DatabaseOptions(config)),
         decisions(DecisionCounter(config)),
-        store(database, Recorder(std::move(record_key)),
+        store(database, Recorder(record_key),
               {.rules = RulesOf(config),
                .encode = [](const AskedQuestion& asked) { return RecordToProto(asked).SerializeAsString(); },
                .on_decision =
@@ -73,7 +74,8 @@ struct App::Parts {
                      {.interval = config.housekeeping_interval,
                       .event_retention = absl::Hours(config.event_retention_hours),
                       .clock = config.clock}),
-        server(config.server) {
+        server(config.server),
+        key_watch(server, {{"record", record_key}}) {
     server.AddService(api.Bind());
     server.AddReadinessCheck("database", [this] { return database.Ping(); });
   }
@@ -85,6 +87,7 @@ struct App::Parts {
   ConsentApi api;
   Housekeeping housekeeping;
   rpc::Server server;
+  rpc::KeyWatch key_watch;
 };
 
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {

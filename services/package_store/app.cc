@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/open_signer.h"
@@ -11,6 +12,7 @@
 #include "common/db/request_ids_migrations.h"
 #include "common/feed/outbox_migrations.h"
 #include "common/feed/tail.h"
+#include "common/rpc/key_watch.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/worker/periodic.h"
@@ -42,16 +44,17 @@ db::Options DatabaseOptions(const Config& config) {
   return options;
 }
 
-absl::StatusOr<std::unique_ptr<crypto::Signer>> OpenKey(const std::string& spec, absl::string_view flag) {
+absl::StatusOr<std::shared_ptr<const crypto::Signer>> OpenKey(const std::string& spec,
+                                                              absl::string_view flag) {
   absl::StatusOr<std::unique_ptr<crypto::Signer>> signer = crypto::OpenSigner(spec);
   if (!signer.ok()) return Annotate(signer.status(), flag);
-  return signer;
+  return *std::move(signer);
 }
 
 struct OpenedKeys {
-  std::unique_ptr<crypto::Signer> snapshot;
-  std::unique_ptr<crypto::Signer> timestamp;
-  std::unique_ptr<crypto::Signer> log;
+  std::shared_ptr<const crypto::Signer> snapshot;
+  std::shared_ptr<const crypto::Signer> timestamp;
+  std::shared_ptr<const crypto::Signer> log;
 };
 
 absl::StatusOr<OpenedKeys> OpenKeys(const Config& config) {
@@ -85,6 +88,7 @@ struct App::Parts {
   std::optional<Deltas> deltas;
   std::optional<PackageStoreApi> api;
   rpc::Server server;
+  std::optional<rpc::KeyWatch> key_watch;
   std::optional<Renewal> renewal;
   std::optional<Cleanup> cleanup;
   std::optional<LogKeeper> log_keeper;
@@ -125,6 +129,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
       *parts->deltas, *parts->blobs, *parts->log, *parts->tail, *config.clock, parts->server.registry()});
   parts->server.AddService(parts->api->Bind());
   parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
+  parts->key_watch.emplace(parts->server,
+                           std::vector<rpc::KeyWatch::Key>{{"snapshot", parts->keys.snapshot},
+                                                           {"timestamp", parts->keys.timestamp},
+                                                           {"log", parts->keys.log}});
 
   parts->renewal.emplace(*parts->publications, *parts->proposals, *config.clock, parts->server.registry());
   parts->cleanup.emplace(parts->database, *parts->publications, *parts->images, *config.clock,

@@ -16,6 +16,7 @@
 #include "common/feed/outbox_migrations.h"
 #include "common/file/file.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/key_watch.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/rollout/api/convert.h"
@@ -108,7 +109,7 @@ struct App::Parts {
         images(
             package_store, [this](const std::string& path) { return package_store.GetLogged(path); },
             trusted_store, std::move(keys.image_root), *config.clock),
-        signer(std::move(keys.director), std::move(keys.consent),
+        signer(keys.director, std::move(keys.consent),
                [this](absl::string_view path) { return images.Find(path); }),
         director(director_store, store, signer, *config.clock, registry),
         planner(store, inventory, config.planning_lease),
@@ -126,7 +127,10 @@ struct App::Parts {
              .clock = *config.clock,
              .next_check_in = absl::Seconds(config.next_check_in_seconds),
              .on_change = [this] { Nudge(); }}),
-        server(config.server) {
+        server(config.server),
+        key_watch(server, {{"director-targets", keys.director.targets},
+                           {"director-snapshot", keys.director.snapshot},
+                           {"director-timestamp", keys.director.timestamp}}) {
     server.AddService(api.Bind());
     server.AddReadinessCheck("database", [this] { return database.Ping(); });
   }
@@ -194,6 +198,7 @@ struct App::Parts {
   std::optional<Loop> planner_loop, asker_loop, conductor_loop, fanout_loop, housekeeping_loop;
   std::optional<feed::Follower> decisions, components;
   rpc::Server server;
+  rpc::KeyWatch key_watch;
 };
 
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/crypto/open_signer.h"
+#include "common/crypto/pkcs11/keys.h"
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
 #include "common/status/errors.h"
@@ -50,28 +51,60 @@ absl::Time ExpiresInDays(int days) {
   return absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now())) + absl::Hours(24) * days;
 }
 
+absl::Status CreateKey(const std::string& file, crypto::KeyType type) {
+  RETURN_IF_ERROR(RefuseToOverwrite(file));
+  ASSIGN_OR_RETURN(const crypto::PemSigner signer, crypto::PemSigner::Generate(type));
+  RETURN_IF_ERROR(WriteFileAtomically(file, signer.ToPem(), kPrivateMode));
+  RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(file, ".pub"), signer.public_key().Pem()));
+  std::cout << trust::KeyId(signer.public_key()) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status CreateKeyOnToken(const std::string& file, crypto::KeyType type, const std::string& token) {
+  const std::string public_file = absl::StrCat(file, ".pub");
+  RETURN_IF_ERROR(RefuseToOverwrite(public_file));
+  ASSIGN_OR_RETURN(const crypto::PublicKey key, crypto::pkcs11::GenerateKey(token, type));
+  RETURN_IF_ERROR(WriteFileAtomically(public_file, key.Pem()));
+  std::cout << trust::KeyId(key) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status ListTokenKeys(const std::string& token) {
+  ASSIGN_OR_RETURN(const std::vector<crypto::pkcs11::TokenKey> keys, crypto::pkcs11::ListKeys(token));
+  for (const crypto::pkcs11::TokenKey& key : keys) {
+    std::cout << (key.public_key.has_value() ? trust::KeyId(*key.public_key) : "-") << " "
+              << (key.public_key.has_value() ? std::string(key.public_key->TufScheme()) : "unusable") << " "
+              << key.uri << (key.extractable ? " EXTRACTABLE" : "") << "\n";
+  }
+  return absl::OkStatus();
+}
+
 void AddKey(CLI::App& app, Session& session) {
-  CLI::App& group = *app.add_subcommand("key", "Signing keys in files (offline)");
+  CLI::App& group = *app.add_subcommand("key", "Signing keys in files and on PKCS#11 tokens (offline)");
   group.require_subcommand(1);
 
   struct Flags {
-    std::string file, type = "ecdsa-p256", origin;
+    std::string file, type = "ecdsa-p256", token, origin;
   };
   auto flags = std::make_shared<Flags>();
   static const std::map<std::string, crypto::KeyType> kTypes = {{"ecdsa-p256", crypto::KeyType::kEcdsaP256},
                                                                 {"ed25519", crypto::KeyType::kEd25519},
                                                                 {"rsa-pss", crypto::KeyType::kRsaPss}};
   CLI::App* verb = session.AddVerb(
-      group, "create", "Create a key: FILE (private) and FILE.pub", [flags]() -> absl::Status {
-        RETURN_IF_ERROR(RefuseToOverwrite(flags->file));
-        ASSIGN_OR_RETURN(const crypto::PemSigner signer, crypto::PemSigner::Generate(kTypes.at(flags->type)));
-        RETURN_IF_ERROR(WriteFileAtomically(flags->file, signer.ToPem(), kPrivateMode));
-        RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(flags->file, ".pub"), signer.public_key().Pem()));
-        std::cout << trust::KeyId(signer.public_key()) << "\n";
-        return absl::OkStatus();
+      group, "create", "Create a key: FILE (private) and FILE.pub, or FILE.pub of a key on a token", [flags] {
+        const crypto::KeyType type = kTypes.at(flags->type);
+        return flags->token.empty() ? CreateKey(flags->file, type)
+                                    : CreateKeyOnToken(flags->file, type, flags->token);
       });
   verb->add_option("file", flags->file, "where the private key goes")->required();
+  verb->add_option("--token", flags->token,
+                   "make the key on a token, which it never leaves: "
+                   "pkcs11:token=...;object=LABEL?module-path=...&pin-source=FILE");
   verb->add_option("--type", flags->type, "ecdsa-p256, ed25519 or rsa-pss")->check(CLI::IsMember(kTypes));
+
+  verb = session.AddVerb(group, "list", "List the private keys on a token: key id, scheme, PKCS#11 URI",
+                         [flags] { return ListTokenKeys(flags->token); });
+  verb->add_option("--token", flags->token, "pkcs11:token=...?module-path=...&pin-source=FILE")->required();
 
   verb = session.AddVerb(group, "id", "Print the key id of a public key", [flags]() -> absl::Status {
     ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(flags->file));

@@ -4,10 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
 #include "common/rpc/flags.h"
@@ -40,8 +40,8 @@ absl::Status Need(const std::string& flag, const std::string& value) {
 // What `run` and `report` share.
 struct Parts {
   std::unique_ptr<State> state;
-  std::optional<crypto::PemSigner> key;
-  std::optional<crypto::PemSigner> proxy_key;
+  std::unique_ptr<crypto::Signer> key;
+  std::unique_ptr<crypto::Signer> proxy_key;  // may be null
   std::unique_ptr<Reporter> reporter;
 };
 
@@ -52,17 +52,16 @@ absl::StatusOr<Parts> MakeParts(const Flags& flags) {
   }
   Parts parts;
   ASSIGN_OR_RETURN(parts.state, State::Open(flags.dir));
-  ASSIGN_OR_RETURN(parts.key, crypto::PemSigner::Load(flags.key));
+  ASSIGN_OR_RETURN(parts.key, crypto::OpenSigner(flags.key));
   if (!flags.proxy_key.empty()) {
-    ASSIGN_OR_RETURN(parts.proxy_key, crypto::PemSigner::Load(flags.proxy_key));
+    ASSIGN_OR_RETURN(parts.proxy_key, crypto::OpenSigner(flags.proxy_key));
   }
   return parts;
 }
 
 absl::Status AddReporter(ctl::Session& session, const Flags& flags, Parts& parts) {
   ASSIGN_OR_RETURN(const auto inventory, session.Dial("inventory"));
-  const ReporterKeys keys = {.manifest = &*parts.key,
-                             .proxy = parts.proxy_key.has_value() ? &*parts.proxy_key : nullptr};
+  const ReporterKeys keys = {.manifest = parts.key.get(), .proxy = parts.proxy_key.get()};
   parts.reporter = std::make_unique<Reporter>(flags.id, keys, inventory, parts.state.get());
   return absl::OkStatus();
 }
@@ -125,8 +124,9 @@ int main(int argc, char** argv) {
   rpc::AddFlag(app, "--director-root", flags.director_root,
                "the Director repository's root metadata to start from");
   rpc::AddFlag(app, "--image-root", flags.image_root, "the image repository's root metadata to start from");
-  rpc::AddFlag(app, "--key", flags.key, "PEM private key that signs its manifests");
-  rpc::AddFlag(app, "--proxy-key", flags.proxy_key, "PEM private key that signs for constrained components");
+  rpc::AddFlag(app, "--key", flags.key, "PEM file or PKCS#11 URI of the key that signs its manifests");
+  rpc::AddFlag(app, "--proxy-key", flags.proxy_key,
+               "PEM file or PKCS#11 URI of the key that signs for constrained components");
   CLI::App* run = session.AddVerb(app, "run", "Run the agent", [&] { return RunAgent(session, flags); });
   run->add_option("--check-in-interval", flags.check_in_seconds,
                   "seconds until it asks for updates by itself")

@@ -102,6 +102,7 @@ void TestServer::Start() {
   services_.clear();
   for (auto& [name, check] : checks_) server_->AddReadinessCheck(name, std::move(check));
   checks_.clear();
+  if (prepare_) prepare_(*server_);
   Require(server_->Start());
 }
 

@@ -72,6 +72,9 @@ class TestServer {
   void AddService(std::unique_ptr<Service> service);
   void AddReadinessCheck(absl::string_view name, std::function<absl::Status()> check);
 
+  // Before Start: what is done with the server before it starts, beside the above.
+  void Prepare(std::function<void(Server&)> prepare) { prepare_ = std::move(prepare); }
+
   // Aborts with the status when the server does not start.
   void Start();
 
@@ -94,6 +97,7 @@ class TestServer {
   ServerOptions options_;
   std::vector<std::unique_ptr<Service>> services_;
   std::vector<std::pair<std::string, std::function<absl::Status()>>> checks_;
+  std::function<void(Server&)> prepare_;
   std::unique_ptr<Server> server_;
 };
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -36,6 +37,9 @@ StorePlace::StorePlace(const Publisher& publisher, const std::string& database)
   const char* root = getenv("TEST_TMPDIR");
   folder = absl::StrCat(root != nullptr ? root : "/tmp", "/store-XXXXXX");
   Require(mkdtemp(folder.data()) != nullptr, "no folder");
+  snapshot_key = folder + "/snapshot.pem";
+  timestamp_key = folder + "/timestamp.pem";
+  log_key = folder + "/log.pem";
   for (const auto& [name, key] :
        {std::pair("snapshot", &publisher.snapshot_key), std::pair("timestamp", &publisher.timestamp_key),
         std::pair("log", &publisher.log_key)}) {
@@ -62,9 +66,9 @@ void Program::Start() {
                                         "--port-file=" + port_file_,
                                         "--database=" + place_.database,
                                         "--blob-dir=" + place_.folder + "/blobs",
-                                        "--snapshot-key=" + place_.folder + "/snapshot.pem",
-                                        "--timestamp-key=" + place_.folder + "/timestamp.pem",
-                                        "--log-key=" + place_.folder + "/log.pem",
+                                        "--snapshot-key=" + place_.snapshot_key,
+                                        "--timestamp-key=" + place_.timestamp_key,
+                                        "--log-key=" + place_.log_key,
                                         std::string("--log-origin=") + kLogOrigin,
                                         "--tls-cert=" + tls.certificate_file,
                                         "--tls-key=" + tls.key_file,
@@ -83,6 +87,7 @@ void Program::Start() {
   }
   const std::vector<std::string> fields = absl::StrSplit(*ports, ' ');
   address_ = absl::StrCat("127.0.0.1:", fields[0]);
+  Require(fields.size() == 2 && absl::SimpleAtoi(fields[1], &http_port_), "no ports in the file");
 }
 
 void Program::Kill() {

@@ -19,9 +19,13 @@ struct StorePlace {
 
   std::string folder;
   std::string database;
+  std::string snapshot_key;  // the program's flags
+  std::string timestamp_key;
+  std::string log_key;
 };
 
-// The real program as a process of its own, which a test may kill at any moment. What cannot fail in a test aborts when it does. Not thread-safe.
+// The real program as a process of its own, which a test may kill at any moment. What cannot fail in a test
+// aborts when it does. Not thread-safe.
 class Program {
  public:
   // `pki` outlives it. `flags` are added to the program's command line.
@@ -39,6 +43,7 @@ class Program {
 
   pid_t pid() const { return pid_; }
   std::string address() const { return address_; }
+  int http_port() const { return http_port_; }
   // On a connection of its own. A call that fails is not tried again.
   std::unique_ptr<v1::PackageStoreService::Stub> As(const rpc::Identity& identity) const;
 
@@ -48,6 +53,7 @@ class Program {
   const std::vector<std::string> flags_;
   const std::string port_file_;
   std::string address_;
+  int http_port_ = 0;
   pid_t pid_ = -1;
 };
 

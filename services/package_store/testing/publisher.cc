@@ -71,7 +71,7 @@ const crypto::PemSigner& Publisher::manufacturer(absl::string_view id) {
 }
 
 std::string Publisher::LogVkey() const {
-  return Require(tlog::VerifierKey::Make(kLogOrigin, log_key.public_key())).Format();
+  return Require(tlog::VerifierKey::Make(kLogOrigin, token_log_key.value_or(log_key.public_key()))).Format();
 }
 
 std::string Publisher::Root(int64_t version) {
@@ -84,6 +84,7 @@ std::string Publisher::Root(int64_t version) {
   root.AddKey("snapshot", snapshot_key.public_key());
   root.AddKey("timestamp", timestamp_key.public_key());
   root.log_key = LogVkey();
+  for (const auto& [role, key] : more_online_keys) root.AddKey(role, key);
   return Signed(root.ToEnvelope(), {&root_keys[0], &root_keys[1]});
 }
 
@@ -201,13 +202,13 @@ TestStore::~TestStore() = default;
 
 void TestStore::Start(const Publisher& publisher) {
   const std::string keys = TemporaryFolder();
-  config_.snapshot_key = absl::StrCat(keys, "/snapshot.pem");
-  config_.timestamp_key = absl::StrCat(keys, "/timestamp.pem");
-  Require(WriteFileAtomically(config_.snapshot_key, publisher.snapshot_key.ToPem(), 0600));
-  Require(WriteFileAtomically(config_.timestamp_key, publisher.timestamp_key.ToPem(), 0600));
-  config_.log_key = absl::StrCat(keys, "/log.pem");
+  Require(WriteFileAtomically(absl::StrCat(keys, "/snapshot.pem"), publisher.snapshot_key.ToPem(), 0600));
+  Require(WriteFileAtomically(absl::StrCat(keys, "/timestamp.pem"), publisher.timestamp_key.ToPem(), 0600));
+  if (config_.snapshot_key.empty()) config_.snapshot_key = absl::StrCat(keys, "/snapshot.pem");
+  if (config_.timestamp_key.empty()) config_.timestamp_key = absl::StrCat(keys, "/timestamp.pem");
+  Require(WriteFileAtomically(absl::StrCat(keys, "/log.pem"), publisher.log_key.ToPem(), 0600));
+  if (config_.log_key.empty()) config_.log_key = absl::StrCat(keys, "/log.pem");
   config_.log_origin = kLogOrigin;
-  Require(WriteFileAtomically(config_.log_key, publisher.log_key.ToPem(), 0600));
   app_ = Require(App::Start(config_));
 }
 

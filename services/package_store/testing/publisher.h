@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -79,7 +81,10 @@ class Publisher {
   crypto::PemSigner authority;
   crypto::PemSigner snapshot_key;
   crypto::PemSigner timestamp_key;
-  crypto::PemSigner log_key;  // of the log kLogOrigin
+  crypto::PemSigner log_key;                       // of the log kLogOrigin
+  std::optional<crypto::PublicKey> token_log_key;  // instead of log_key
+  // Beside snapshot_key and timestamp_key, e.g. on a token: role and key.
+  std::vector<std::pair<std::string, crypto::PublicKey>> more_online_keys;
 
  private:
   const absl::Time now_;
@@ -98,7 +103,7 @@ class TestStore {
 
   // Before Start: what is to be other than usual.
   Config& config() { return config_; }
-  // Writes the publisher's online keys, and starts.
+  // Writes the publisher's online keys, for the roles that config() names no key for, and starts.
   void Start(const Publisher& publisher);
   // Stops and starts again on the same data and another port.
   void Restart();
