@@ -126,6 +126,9 @@ struct App::Parts {
              .inventory = inventory,
              .clock = *config.clock,
              .next_check_in = absl::Seconds(config.next_check_in_seconds),
+             .download_troubles = registry.AddCounter(
+                 "countersign_rollout_download_troubles_total",
+                 "Troubles that gateways told of while they download, by failure reason.", {"reason"}),
              .on_change = [this] { Nudge(); }}),
         server(config.server),
         key_watch(server, {{"director-targets", keys.director.targets},

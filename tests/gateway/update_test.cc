@@ -41,6 +41,7 @@ using rollout::testing::Eventually;
 using rollout::testing::Home;
 using rollout::testing::kOperator;
 using rollout::testing::World;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 namespace rv1 = ::countersign::rollout::v1;
 using RolloutStub = rv1::RolloutService::Stub;
@@ -151,6 +152,25 @@ class UpdateTest : public ::testing::Test {
     ASSERT_TRUE(Eventually([&] { return get().counts().active() == total; }));
   }
 
+  // Names of the files in the gateway's folder of images.
+  std::vector<std::string> Images() {
+    EXPECT_OK(updater_->Look(outcome_.survey.components));
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(state_->image_folder())) {
+      names.push_back(entry.path().filename().string());
+    }
+    return names;
+  }
+
+  // What the package store has sent of images or deltas.
+  int64_t SentBytes(absl::string_view kind) {
+    const std::string text = world_.store.HttpGet("/metrics");
+    const std::string name =
+        absl::StrCat("\ncountersign_package_store_sent_bytes_total{kind=\"", kind, "\"} ");
+    const size_t at = text.find(name);
+    return at == std::string::npos ? 0 : std::stod(text.substr(at + name.size()));
+  }
+
   rv1::Assignment AssignmentOf(const std::string& serial) {
     rv1::ListAssignmentsRequest request;
     request.set_parent("rollouts/-");
@@ -253,12 +273,72 @@ TEST_F(UpdateTest, AnImageReachesAComponentAndAConstrainedOneAndIsProved) {
   }
   EXPECT_TRUE(AssignmentOf("ecu-constrained").proxied());
   EXPECT_FALSE(AssignmentOf("ecu-1").proxied());
-  // What nobody needs any more is not kept.
-  ASSERT_TRUE(Eventually([&] {
-    EXPECT_OK(updater_->Look(outcome_.survey.components));
-    return std::filesystem::is_empty(state_->image_folder());
-  }));
   EXPECT_TRUE(state_->attempts().empty());
+  // What the components run is kept, as what the next image differs in little from.
+  EXPECT_THAT(Images(), ElementsAre(crypto::Sha256Hex(image.content)));
+}
+
+// A home whose devices run one image, of which the next version has a delta.
+class DeltaUpdateTest : public UpdateTest {
+ protected:
+  static constexpr int64_t kBytes = 300'000;
+
+  void SetUp() override {
+    first_.content = crypto::RandomBytes(kBytes);
+    second_.content = first_.content;
+    second_.content.replace(1000, 5000, crypto::RandomBytes(5000));
+    world_.publisher.PublishImages(world_.store, "acme", {first_, second_});
+    MakeHome({"ecu-1", "ecu-2"});
+    ASSERT_OK(Report());
+    Launch(first_);
+    Work();
+    EXPECT_TRUE(Reaches("ecu-1", UPDATE_PHASE_SUCCEEDED));
+    EXPECT_TRUE(Reaches("ecu-2", UPDATE_PHASE_SUCCEEDED));
+    EXPECT_EQ(SentBytes("image"), kBytes);
+
+    // Somebody has asked for it before, so that it is there at once.
+    const auto stub = world_.store.As(kOperator);
+    package_store::v1::GetDeltaRequest request;
+    request.set_base_sha256(crypto::Sha256Hex(first_.content));
+    request.set_sha256(crypto::Sha256Hex(second_.content));
+    ASSERT_TRUE(Eventually([&] {
+      const auto delta = Call(*stub, &package_store::v1::PackageStoreService::Stub::GetDelta, request);
+      return delta.ok() && delta->state() == package_store::v1::Delta::STATE_READY;
+    }));
+  }
+  // Launches the second image, and expects it on the devices.
+  void Update() {
+    Launch(second_);
+    Work();
+    EXPECT_EQ(devices_["ecu-1"]->Get("ecu-1").content, second_.content);
+    EXPECT_EQ(devices_["ecu-2"]->Get("ecu-2").content, second_.content);
+    // The old one is of no use any more, and what the components run is kept.
+    EXPECT_THAT(Images(), ElementsAre(crypto::Sha256Hex(second_.content)));
+  }
+
+  ImageSpec first_ = World::Image(2), second_ = World::Image(3);
+};
+
+// FOTA-E
+TEST_F(DeltaUpdateTest, AnImageComesByDeltaOnceItsOldOneHasComeWhole) {
+  Update();
+  EXPECT_EQ(SentBytes("image"), kBytes);
+  EXPECT_GT(SentBytes("delta"), 5000);
+  EXPECT_LT(SentBytes("delta"), 6000);
+}
+
+// FOTA-R2
+TEST_F(DeltaUpdateTest, ADeltaThatTheStoreHasDamagedIsReportedAndTheImageComesWhole) {
+  for (const auto& file : std::filesystem::directory_iterator(world_.store.config().blob_dir + "/deltas")) {
+    std::string delta = *ReadFile(file.path());
+    delta[delta.size() / 2] ^= 1;
+    ASSERT_OK(WriteFileAtomically(file.path(), delta));
+  }
+  Update();
+  EXPECT_GT(SentBytes("delta"), 5000);
+  EXPECT_EQ(SentBytes("image"), 2 * kBytes);
+  EXPECT_THAT(world_.replica().http("/metrics"),
+              HasSubstr("\ncountersign_rollout_download_troubles_total{reason=\"INTEGRITY\"} 1\n"));
 }
 
 // FOTA-E

@@ -16,6 +16,8 @@ void AddOfflineCommands(CLI::App& app, Session& session);
 void AddFleetCommands(CLI::App& app, Session& session);
 // manufacturer, release, notice.
 void AddLiaisonCommands(CLI::App& app, Session& session);
+// delta.
+void AddDeltaCommands(CLI::App& app, Session& session);
 // image, proposal, package, repository.
 void AddPackageCommands(CLI::App& app, Session& session);
 // repository export; after AddPackageCommands().

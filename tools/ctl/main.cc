@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   AddPackageCommands(app, session);
   AddExportCommand(app, session);
   AddLogCommands(app, session);
+  AddDeltaCommands(app, session);
   AddRolloutCommands(app, session);
   try {
     app.parse(argc, argv);

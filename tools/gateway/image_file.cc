@@ -47,7 +47,12 @@ std::string ImagePath(const std::string& folder, const std::string& sha256) {
 }
 
 absl::Status CheckImage(const std::string& folder, const std::string& sha256, int64_t length) {
-  const std::string path = ImagePath(folder, sha256);
+  return CheckFile(folder, sha256, sha256, length);
+}
+
+absl::Status CheckFile(const std::string& folder, const std::string& name, const std::string& sha256,
+                       int64_t length) {
+  const std::string path = ImagePath(folder, name);
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
     return errno == ENOENT ? absl::NotFoundError(absl::StrCat("there is no ", path))
@@ -62,21 +67,59 @@ absl::Status CheckImage(const std::string& folder, const std::string& sha256, in
   return absl::NotFoundError(absl::StrCat(path, " was damaged: ", status.message()));
 }
 
+absl::StatusOr<int64_t> ImageLength(const std::string& folder, const std::string& sha256) {
+  std::error_code error;
+  const auto length = std::filesystem::file_size(ImagePath(folder, sha256), error);
+  if (error) return absl::NotFoundError(absl::StrCat("there is no ", ImagePath(folder, sha256)));
+  return static_cast<int64_t>(length);
+}
+
+absl::Status AdoptImage(const std::string& path, const std::string& folder, const std::string& sha256,
+                        int64_t length) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return SystemError("open", path);
+  trust::ImageCheck check(length, sha256);
+  absl::Status status = Feed(descriptor, path, check);
+  if (status.ok()) status = check.Finish();
+  if (status.ok() && fsync(descriptor) != 0) status = SystemError("sync", path);
+  close(descriptor);
+  RETURN_IF_ERROR(status);
+  if (std::rename(path.c_str(), ImagePath(folder, sha256).c_str()) != 0) return SystemError("rename", path);
+  return SyncDirectory(folder);
+}
+
+absl::Status RemoveImageFile(const std::string& folder, const std::string& name) {
+  RETURN_IF_ERROR(RemoveFile(ImagePath(folder, name)));
+  return RemoveFile(absl::StrCat(ImagePath(folder, name), kPartial));
+}
+
 absl::Status RemoveOtherImages(const std::string& folder, const std::set<std::string>& wanted) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (!wanted.contains(entry.path().stem().string())) RETURN_IF_ERROR(RemoveFile(entry.path().string()));
+    const std::string name = entry.path().filename().string();
+    if (!wanted.contains(name.substr(0, name.find('.')))) RETURN_IF_ERROR(RemoveFile(entry.path().string()));
   }
   if (error) return absl::InternalError(absl::StrCat("cannot list ", folder, ": ", error.message()));
   return absl::OkStatus();
 }
 
-std::string ImageFile::partial_path() const { return absl::StrCat(folder_, "/", sha256_, kPartial); }
+std::string ImageFile::partial_path() const { return absl::StrCat(ImagePath(folder_, name_), kPartial); }
 
 absl::StatusOr<std::unique_ptr<ImageFile>> ImageFile::Open(const std::string& folder,
                                                            const std::string& sha256, int64_t length) {
+  return OpenAs(folder, sha256, sha256, length);
+}
+
+bool ImageFile::HasBegun(const std::string& folder, const std::string& sha256) {
+  std::error_code error;
+  return std::filesystem::exists(absl::StrCat(ImagePath(folder, sha256), kPartial), error);
+}
+
+absl::StatusOr<std::unique_ptr<ImageFile>> ImageFile::OpenAs(const std::string& folder,
+                                                             const std::string& name,
+                                                             const std::string& sha256, int64_t length) {
   for (const bool again : {false, true}) {
-    std::unique_ptr<ImageFile> file(new ImageFile(folder, sha256, length));
+    std::unique_ptr<ImageFile> file(new ImageFile(folder, name, sha256, length));
     const absl::Status status = file->Resume();
     if (status.ok()) return file;
     if (again || ReasonOf(status) != trust::kLengthExceeded) return status;
@@ -115,7 +158,7 @@ absl::Status ImageFile::Finish() {
     return status;
   }
   if (fsync(descriptor_) != 0) return SystemError("sync", partial_path());
-  if (std::rename(partial_path().c_str(), ImagePath(folder_, sha256_).c_str()) != 0) {
+  if (std::rename(partial_path().c_str(), ImagePath(folder_, name_).c_str()) != 0) {
     return SystemError("rename", partial_path());
   }
   return SyncDirectory(folder_);

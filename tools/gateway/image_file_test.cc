@@ -1,13 +1,16 @@
 #include "tools/gateway/image_file.h"
 
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
 #include "common/file/file.h"
 #include "common/testing/status_matchers.h"
 #include "common/trust/reasons.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace countersign::gateway {
@@ -84,14 +87,36 @@ TEST_F(ImageFileTest, AnImageThatTheDiskHasChangedIsNotThereAnyMore) {
 }
 
 TEST_F(ImageFileTest, OnlyWhatIsWantedIsKept) {
-  for (const char* name : {"a", "a.partial", "b", "b.partial"}) {
+  const std::string delta = crypto::Sha256Hex("delta");
+  for (const std::string& name :
+       {std::string("a"), std::string("a.partial"), "a." + delta, "a." + delta + ".partial", std::string("b"),
+        std::string("b.partial"), "b." + delta, "b." + delta + ".partial", std::string("b.patched")}) {
     ASSERT_OK(WriteFileAtomically(absl::StrCat(folder_, "/", name), "x"));
   }
   ASSERT_OK(RemoveOtherImages(folder_, {"a"}));
-  EXPECT_TRUE(std::filesystem::exists(folder_ + "/a"));
-  EXPECT_TRUE(std::filesystem::exists(folder_ + "/a.partial"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ + "/b"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ + "/b.partial"));
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    left.push_back(entry.path().filename());
+  }
+  EXPECT_THAT(left,
+              ::testing::UnorderedElementsAre("a", "a.partial", "a." + delta, "a." + delta + ".partial"));
+}
+
+TEST_F(ImageFileTest, AFileBecomesTheImageOnlyWithItsBytes) {
+  const std::string path = folder_ + "/made";
+  const auto adopt = [&] { return AdoptImage(path, folder_, sha256_, static_cast<int64_t>(image_.size())); };
+  ASSERT_OK(WriteFileAtomically(path, image_ + "more"));
+  EXPECT_THAT(adopt(), StatusIs(absl::StatusCode::kResourceExhausted, trust::kLengthExceeded));
+  ASSERT_OK(WriteFileAtomically(path, image_.substr(1)));
+  EXPECT_THAT(adopt(), StatusIs(absl::StatusCode::kInvalidArgument, trust::kLengthMismatch));
+  ASSERT_OK(WriteFileAtomically(path, image_.substr(1) + "x"));
+  EXPECT_THAT(adopt(), StatusIs(absl::StatusCode::kInvalidArgument, trust::kDigestMismatch));
+  EXPECT_THAT(Check(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(std::filesystem::exists(path));
+  ASSERT_OK(WriteFileAtomically(path, image_));
+  EXPECT_OK(adopt());
+  EXPECT_OK(Check());
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/open_signer.h"
 #include "common/crypto/signer.h"
+#include "common/delta/delta.h"
 #include "common/file/file.h"
 #include "common/rpc/flags.h"
 #include "common/status/errors.h"
@@ -28,7 +29,8 @@ struct Flags {
   std::string id, dir, lan, director_root, image_root, key, proxy_key;
   int check_in_seconds = 300;
   int reboot_timeout_seconds = 300;
-  int minimum_bytes_per_second = 16 << 10;
+  UpdaterOptions updates;
+  int delta_wait_seconds = absl::ToInt64Seconds(updates.downloads.delta_wait);
 };
 
 absl::Status Need(const std::string& flag, const std::string& value) {
@@ -72,8 +74,8 @@ absl::Status RunAgent(ctl::Session& session, const Flags& flags) {
   ASSIGN_OR_RETURN(Parts parts, MakeParts(flags));
   RETURN_IF_ERROR(AddReporter(session, flags, parts));
   RETURN_IF_ERROR(parts.state->LockForAgent());
-  UpdaterOptions options;
-  options.minimum_bytes_per_second = flags.minimum_bytes_per_second;
+  UpdaterOptions options = flags.updates;
+  options.downloads.delta_wait = absl::Seconds(flags.delta_wait_seconds);
   options.reboot_timeout = absl::Seconds(flags.reboot_timeout_seconds);
   ASSIGN_OR_RETURN(options.director_root, ReadFile(flags.director_root));
   ASSIGN_OR_RETURN(options.image_root, ReadFile(flags.image_root));
@@ -136,9 +138,21 @@ int main(int argc, char** argv) {
                   "seconds that a device may take to come back")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  run->add_option("--minimum-speed", flags.minimum_bytes_per_second,
+  run->add_option("--minimum-speed", flags.updates.downloads.minimum_bytes_per_second,
                   "bytes per second below which a download is broken off")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  run->add_option("--delta-max-bytes", flags.updates.downloads.delta_max_bytes,
+                  "longer images come whole and are not kept as what deltas are made from; 0: all")
+      ->check(CLI::Range(int64_t{0}, delta::kMaxImageBytes))
+      ->capture_default_str();
+  run->add_option("--delta-wait", flags.delta_wait_seconds,
+                  "seconds that an update waits for its delta before the image comes whole")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  run->add_option("--image-cache", flags.updates.image_cache_bytes,
+                  "bytes of the images that components run, which deltas are made from, that are kept")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   session.AddVerb(app, "report", "Ask the devices once and report to the inventory",
                   [&] { return ReportOnce(session, flags); });

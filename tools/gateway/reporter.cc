@@ -231,7 +231,8 @@ absl::Status Reporter::Remember(const ReportOutcome& outcome) {
   for (const v1::ComponentResult& result : outcome.response.results()) {
     const auto component = outcome.survey.components.find(result.ecu_serial());
     if (!result.accepted() || component == outcome.survey.components.end()) continue;
-    known[result.ecu_serial()] = {component->second.hardware_id, component->second.release_counter};
+    known[result.ecu_serial()] = {component->second.hardware_id, component->second.release_counter,
+                                  component->second.sha256};
   }
   return state_.SaveComponents(std::move(known));
 }

@@ -139,7 +139,7 @@ absl::Status State::Load() {
   try {
     for (const auto& [serial, value] : known.items()) {
       components_[serial] = {value.at("hardware_id").get<std::string>(),
-                             value.at("release_counter").get<int64_t>()};
+                             value.at("release_counter").get<int64_t>(), value.value("sha256", "")};
     }
   } catch (const json::exception&) {
     return Damaged(components);
@@ -180,7 +180,9 @@ absl::Status State::SaveComponents(std::map<std::string, KnownComponent> compone
   if (components == components_) return absl::OkStatus();
   json object = json::object();
   for (const auto& [serial, component] : components) {
-    object[serial] = {{"hardware_id", component.hardware_id}, {"release_counter", component.release_counter}};
+    object[serial] = {{"hardware_id", component.hardware_id},
+                      {"release_counter", component.release_counter},
+                      {"sha256", component.sha256}};
   }
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder_, "/components.json"), object.dump(1)));
   components_ = std::move(components);

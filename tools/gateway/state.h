@@ -6,7 +6,7 @@
 //   attempts.json        installations that are under way or have failed
 //   metadata/director    last verified metadata, one file per role, and roots/ with every root in between
 //   metadata/images      the same of the image repository
-//   images               <sha256> verified, <sha256>.partial on its way
+//   images               see image_file.h
 #ifndef COUNTERSIGN_TOOLS_GATEWAY_STATE_H_
 #define COUNTERSIGN_TOOLS_GATEWAY_STATE_H_
 
@@ -29,6 +29,7 @@ namespace countersign::gateway {
 struct KnownComponent {
   std::string hardware_id;
   int64_t release_counter = 0;
+  std::string sha256;  // of the image that it ran last; empty if that was not kept yet
 
   friend bool operator==(const KnownComponent&, const KnownComponent&) = default;
 };

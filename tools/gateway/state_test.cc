@@ -56,17 +56,24 @@ TEST_F(StateTest, ComponentsAndAttemptsOutliveTheProcess) {
                            .reported = true};
   {
     const auto state = Open();
-    ASSERT_OK(state->SaveComponents({{"T-1", {"t1-a", 3}}}));
+    ASSERT_OK(state->SaveComponents({{"T-1", {"t1-a", 3, "digest"}}}));
     ASSERT_OK(state->SaveAttempt("T-1", attempt));
     ASSERT_OK(state->SaveAttempt("T-2", attempt));
     ASSERT_OK(state->RemoveAttempt("T-2"));
     ASSERT_OK(state->RemoveAttempt("T-3"));
   }
   const auto state = Open();
-  EXPECT_EQ(state->components().at("T-1"), (KnownComponent{"t1-a", 3}));
+  EXPECT_EQ(state->components().at("T-1"), (KnownComponent{"t1-a", 3, "digest"}));
   ASSERT_NE(state->FindAttempt("T-1"), nullptr);
   EXPECT_EQ(*state->FindAttempt("T-1"), attempt);
   EXPECT_EQ(state->FindAttempt("T-2"), nullptr);
+}
+
+TEST_F(StateTest, ComponentsFromBeforeTheirImagesWereKeptAreKnown) {
+  Open();
+  ASSERT_OK(WriteFileAtomically(folder_ + "/components.json",
+                                R"({"T-1": {"hardware_id": "t1-a", "release_counter": 3}})"));
+  EXPECT_EQ(Open()->components().at("T-1"), (KnownComponent{"t1-a", 3}));
 }
 
 TEST_F(StateTest, ATextThatIsNoUtf8DoesNotStopTheGateway) {

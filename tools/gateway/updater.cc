@@ -28,9 +28,6 @@ using package_store::v1::PackageStoreService;
 using rollout::v1::RolloutService;
 
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
-// An image is asked for in slices, so that a stalled connection costs one of them.
-constexpr int64_t kSliceBytes = 1 << 20;
-constexpr absl::Duration kSliceGrace = absl::Seconds(10);
 // A device whose transfers break off this often does not get the image.
 constexpr int kMaxCuts = 5;
 constexpr size_t kMaxDetail = 1000;
@@ -114,7 +111,8 @@ Updater::Updater(UpdaterOptions options, std::shared_ptr<grpc::Channel> rollout,
         return std::move(*response.mutable_content());
       })),
       verification_(director_metadata_.get(), options_.director_root, image_metadata_.get(),
-                    options_.image_root, state) {}
+                    options_.image_root, state),
+      downloader_(options_.downloads, package_store_, state->image_folder()) {}
 
 Updater::~Updater() = default;
 
@@ -167,7 +165,7 @@ absl::Status Updater::Look(const std::map<std::string, PresentComponent>& presen
   for (const trust::VerifiedUpdate& update : verdict.updates) {
     ASSIGN_OR_RETURN(const bool due, IsDue(update, verdict.director_version, present));
     if (!due || CheckImage(state_.image_folder(), update.sha256, update.length).ok()) continue;
-    const absl::Status status = Fetch(update);
+    const absl::Status status = Fetch(update, present.at(update.ecu_serial).sha256);
     downloaded = true;
     if (IsTransient(status)) {
       result.Update(status);
@@ -208,6 +206,16 @@ absl::Status Updater::ForgetOthers(const std::vector<trust::VerifiedUpdate>& upd
   for (const trust::VerifiedUpdate& update : updates) {
     images.insert(update.sha256);
     named.insert({update.ecu_serial, update.sha256});
+  }
+  int64_t cached = 0;
+  for (const auto& [serial, component] : state_.components()) {
+    const absl::StatusOr<int64_t> length = ImageLength(state_.image_folder(), component.sha256);
+    if (!length.ok() || *length > options_.downloads.delta_max_bytes || images.contains(component.sha256) ||
+        cached + *length > options_.image_cache_bytes) {
+      continue;
+    }
+    cached += *length;
+    images.insert(component.sha256);
   }
   RETURN_IF_ERROR(RemoveOtherImages(state_.image_folder(), images));
   const std::map<std::string, Attempt> attempts = state_.attempts();
@@ -260,7 +268,7 @@ absl::StatusOr<bool> Updater::IsDue(const trust::VerifiedUpdate& update, int64_t
   return superseded || attempt->stage == Attempt::Stage::kTransferring;
 }
 
-absl::Status Updater::Fetch(const trust::VerifiedUpdate& update) {
+absl::Status Updater::Fetch(const trust::VerifiedUpdate& update, const std::string& base_sha256) {
   const auto tell = [&](UpdatePhase phase, FailureReason reason = FAILURE_REASON_UNSPECIFIED,
                         absl::string_view detail = "") {
     // Only news: the server does without, or says at UPDATING that it is called off.
@@ -273,7 +281,10 @@ absl::Status Updater::Fetch(const trust::VerifiedUpdate& update) {
                             {"sha256", update.sha256},
                             {"bytes", update.length}});
   tell(UPDATE_PHASE_DOWNLOADING);
-  const absl::Status status = Download(update);
+  const absl::Status status = downloader_.Download(update, base_sha256, [&](const absl::Status& bad) {
+    log::Warn("bad delta", {{"sha256", update.sha256}, {"base_sha256", base_sha256}, {"error", bad}});
+    tell(UPDATE_PHASE_DOWNLOADING, FAILURE_REASON_INTEGRITY, bad.message());
+  });
   if (!status.ok()) {
     log::Warn("download broken off",
               {{"sha256", update.sha256}, {"reason", ReasonOf(status)}, {"error", status}});
@@ -283,33 +294,6 @@ absl::Status Updater::Fetch(const trust::VerifiedUpdate& update) {
   log::Info("downloaded", {{"ecu_serial", update.ecu_serial}, {"sha256", update.sha256}});
   tell(UPDATE_PHASE_DOWNLOADED);
   return absl::OkStatus();
-}
-
-absl::Status Updater::Download(const trust::VerifiedUpdate& update) {
-  ASSIGN_OR_RETURN(const auto file, ImageFile::Open(state_.image_folder(), update.sha256, update.length));
-  const auto stub = PackageStoreService::NewStub(package_store_);
-  while (file->offset() < update.length) {
-    const int64_t begin = file->offset();
-    package_store::v1::DownloadImageRequest request;
-    request.set_sha256(update.sha256);
-    request.set_offset(begin);
-    request.set_length_bytes(std::min(kSliceBytes, update.length - begin));
-    // The deadline is the minimum speed.
-    rpc::CallContext context(kSliceGrace +
-                             absl::Seconds(request.length_bytes() / options_.minimum_bytes_per_second));
-    const auto reader = stub->DownloadImage(context.get(), request);
-    package_store::v1::DownloadImageResponse response;
-    absl::Status status;
-    while (status.ok() && reader->Read(&response)) status = file->Append(response.data());
-    if (!status.ok()) context->TryCancel();
-    const absl::Status ended = rpc::FromGrpc(reader->Finish());
-    RETURN_IF_ERROR(status);
-    // No reason of the server's is a verdict on the image.
-    if (!ended.ok()) return absl::UnavailableError(ended.message());
-    if (file->offset() == begin)
-      return absl::UnavailableError("the package store sends no bytes of the image");
-  }
-  return file->Finish();
 }
 
 absl::Status Updater::Install(const trust::VerifiedUpdate& update, const PresentComponent& component,

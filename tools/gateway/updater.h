@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/trust/update.h"
+#include "tools/gateway/downloader.h"
 #include "tools/gateway/reporter.h"
 #include "tools/gateway/state.h"
 #include "tools/gateway/verification.h"
@@ -34,9 +35,9 @@ namespace countersign::gateway {
 struct UpdaterOptions {
   std::string director_root;  // the roots that came with the gateway
   std::string image_root;
-  // A download that is slower is broken off and resumed later: nobody may keep an update away for ever by
-  // being slow.
-  int64_t minimum_bytes_per_second = 16 << 10;
+  DownloaderOptions downloads;
+  // Of the images that components run, which deltas are made from, at most so much is kept.
+  int64_t image_cache_bytes = int64_t{512} << 20;
   // How long a device may take to come back from its reboot.
   absl::Duration reboot_timeout = absl::Minutes(5);
 };
@@ -75,15 +76,14 @@ class Updater {
   Verdict Verify(const std::map<std::string, PresentComponent>& present);
   // Whether the device at `socket` has been told to boot and is awaited.
   bool Rebooting(const Socket& socket) const;
-  // Images and ended attempts that the Director no longer names.
+  // Images and ended attempts that the Director no longer names, but for images that components run.
   absl::Status ForgetOthers(const std::vector<trust::VerifiedUpdate>& updates);
   absl::Status NoteRefused(const Verdict& verdict, const std::map<std::string, PresentComponent>& present);
   // Whether `update` is still to be done; forgets an attempt that it supersedes.
   absl::StatusOr<bool> IsDue(const trust::VerifiedUpdate& update, int64_t director_version,
                              const std::map<std::string, PresentComponent>& present);
   // Has the image on disk, verified.
-  absl::Status Fetch(const trust::VerifiedUpdate& update);
-  absl::Status Download(const trust::VerifiedUpdate& update);
+  absl::Status Fetch(const trust::VerifiedUpdate& update, const std::string& base_sha256);
   absl::Status Install(const trust::VerifiedUpdate& update, const PresentComponent& component,
                        int64_t director_version);
   absl::Status Activate(const trust::VerifiedUpdate& update, const PresentComponent& component,
@@ -108,6 +108,7 @@ class Updater {
   const std::unique_ptr<Metadata> director_metadata_;
   const std::unique_ptr<Metadata> image_metadata_;
   Verification verification_;
+  Downloader downloader_;
   std::map<std::string, Socket> sockets_;  // by ecu_serial: where each was seen last
   int64_t director_version_ = 0;
   bool changed_ = false;

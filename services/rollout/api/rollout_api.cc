@@ -251,7 +251,21 @@ absl::Status RolloutApi::ReportProgress(const rpc::Call& call, const v1::ReportP
                                         v1::ReportProgressResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<Progress> progress, ProgressOf(request));
   ASSIGN_OR_RETURN(const std::vector<bool> accepted, parts_.store.Report(call.identity().id, progress));
-  for (const bool taken : accepted) response->add_accepted(taken);
+  for (size_t i = 0; i < progress.size(); ++i) {
+    response->add_accepted(accepted[i]);
+    // A download that has its troubles is no failure yet, and nothing of it stays with the assignment.
+    if (!accepted[i] || progress[i].event != AssignmentEvent::kReportedDownloading ||
+        progress[i].failure_reason == 0) {
+      continue;
+    }
+    const std::string reason = FailureReasonName(progress[i].failure_reason);
+    parts_.download_troubles.With({reason}).Increment();
+    log::Warn("a download has its troubles", {{"gateway", call.identity().id},
+                                              {"ecu_serial", progress[i].ecu_serial},
+                                              {"sha256", progress[i].sha256},
+                                              {"reason", reason},
+                                              {"detail", progress[i].failure_detail}});
+  }
   parts_.on_change();
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock/clock.h"
+#include "common/metrics/metrics.h"
 #include "common/rpc/handler.h"
 #include "countersign/rollout/v1/rollout.pb.h"
 #include "services/rollout/api/director.h"
@@ -35,6 +36,7 @@ class RolloutApi {
     InventoryClient& inventory;
     const Clock& clock;
     absl::Duration next_check_in;
+    metrics::CounterFamily download_troubles;  // by reason
     std::function<void()> on_change;  // there may be work for the workers; must not block
   };
 
