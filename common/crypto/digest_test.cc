@@ -1,8 +1,10 @@
 #include "common/crypto/digest.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/crypto/base64.h"
 #include "common/crypto/hex.h"
 #include "common/crypto/random.h"
@@ -29,6 +31,36 @@ TEST(DigestTest, AStreamGivesTheDigestOfItsPiecesAndBeginsAnew) {
   stream.Update("abc");
   EXPECT_EQ(stream.Finish(), Sha256("abc"));
   EXPECT_EQ(stream.Finish(), Sha256(""));
+}
+
+TEST(DigestTest, ADigestGoesOnFromItsStateInAnotherProcess) {
+  const std::string bytes = RandomBytes(10'000);
+  for (const size_t cut : {0u, 64u, 6'400u, 9'984u}) {
+    ResumableSha256 first;
+    // In pieces that fit no block.
+    for (size_t at = 0; at < cut; at += 37) first.Update(bytes.substr(at, std::min<size_t>(37, cut - at)));
+    EXPECT_EQ(first.Hex(), Sha256Hex(bytes.substr(0, cut)));
+    ASSERT_OK_AND_ASSIGN(ResumableSha256 second, ResumableSha256::Restore(first.State()));
+    EXPECT_EQ(second.size(), static_cast<int64_t>(cut));
+    second.Update(bytes.substr(cut));
+    EXPECT_EQ(second.Hex(), Sha256Hex(bytes));
+  }
+  for (const char* wrong : {"", "64", "63:", "64:abc", "x:", "-64:"})
+    EXPECT_THAT(ResumableSha256::Restore(wrong), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ResumableSha256::Restore(absl::StrCat("63:", std::string(64, 'a'))),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(DigestTest, ALongDigestCountsItsBits) {
+  // Over 2^32 bits, where the count takes a second word.
+  ResumableSha256 digest;
+  Sha256Stream stream;
+  const std::string piece(8 << 20, 'x');
+  for (int i = 0; i < 65; ++i) {
+    digest.Update(piece);
+    stream.Update(piece);
+  }
+  EXPECT_EQ(digest.Hex(), stream.FinishHex());
 }
 
 TEST(DigestTest, HmacAgreesWithRfc4231) {

@@ -49,6 +49,9 @@ struct ServerOptions {
   int max_queued_calls = 1024;
   int max_message_bytes = 4 << 20;
   int max_concurrent_streams = 1000;  // per connection
+  // What of a client's stream may wait in memory for its handler; 0: as much as gRPC finds the connection
+  // good for, which grows without a bound while the handler is slower than the network.
+  int stream_window_bytes = 0;
   absl::Duration grace = absl::Seconds(20);
   // Prometheus registry of the process; tests with several servers give each its own.
   metrics::Registry* registry = nullptr;  // Registry::Default() when null

@@ -20,20 +20,23 @@
 #include "services/package_store/api/package_store_api.h"
 #include "services/package_store/storage/deltas.h"
 #include "services/package_store/storage/file_blob_store.h"
+#include "services/package_store/storage/image_health.h"
 #include "services/package_store/storage/images.h"
 #include "services/package_store/storage/package_store_migrations.h"
 #include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/proposals.h"
 #include "services/package_store/storage/publications.h"
+#include "services/package_store/storage/s3_blob_store.h"
 #include "services/package_store/storage/transparency_log.h"
 #include "services/package_store/workers/delta_maker.h"
+#include "services/package_store/workers/scrub.h"
 #include "services/package_store/workers/workers.h"
 
 namespace countersign::package_store {
 namespace {
 
 // The workers and the tail use connections beside the executor's threads.
-constexpr int kOwnConnections = 5;
+constexpr int kOwnConnections = 6;
 // Longer than anybody takes from storing a delta to recording it.
 constexpr absl::Duration kOrphanAge = absl::Hours(1);
 
@@ -70,6 +73,27 @@ std::string LogOrigin(const Config& config) {
   return absl::StrCat(config.server.tls.trust_domain, "/image-repository");
 }
 
+absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobs(const Config& config,
+                                                     const RepositoryIdentity& repository,
+                                                     metrics::Registry& registry) {
+  if (config.blob_s3.empty())
+    return FileBlobStore::Open(config.blob_dir, repository.id, repository.has_images);
+  const metrics::CounterFamily requests = registry.AddCounter(
+      "countersign_package_store_bucket_requests_total",
+      "Attempts at requests to the bucket, by operation and HTTP status ('none' without an answer).",
+      {"operation", "code"});
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Bucket> bucket,
+      Bucket::Create({.url = config.blob_s3,
+                      .region = config.blob_s3_region,
+                      .credentials_file = config.blob_s3_credentials,
+                      .ca_file = config.blob_s3_ca,
+                      .on_request = [requests](absl::string_view operation, absl::string_view code) {
+                        requests.With({std::string(operation), std::string(code)}).Increment();
+                      }}));
+  return S3BlobStore::Open(std::move(bucket), repository.id, repository.has_images);
+}
+
 }  // namespace
 
 struct App::Parts {
@@ -97,6 +121,9 @@ struct App::Parts {
   std::optional<Periodic> cleanup_thread;
   std::optional<Periodic> delta_thread;
   std::optional<Periodic> log_thread;
+  std::optional<ImageHealth> health;
+  std::optional<Scrub> scrub;
+  std::optional<Periodic> scrub_thread;
 };
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -110,7 +137,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
       parts->database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), PackageStoreMigrations()},
       config.database_wait));
   ASSIGN_OR_RETURN(const RepositoryIdentity repository, GetRepositoryIdentity(parts->database));
-  ASSIGN_OR_RETURN(parts->blobs, FileBlobStore::Open(config.blob_dir, repository.id, repository.has_images));
+  ASSIGN_OR_RETURN(parts->blobs, OpenBlobs(config, repository, parts->server.registry()));
 
   const OnlineSigning signing{{parts->keys.snapshot.get(), parts->keys.timestamp.get()},
                               {config.snapshot_lifetime, config.timestamp_lifetime}};
@@ -155,6 +182,13 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
                               [&maker = *parts->delta_maker] { return maker.Round(); });
   parts->log_thread.emplace("log", config.renewal_interval,
                             [&keeper = *parts->log_keeper] { return keeper.Round(); });
+  parts->health.emplace(parts->database, *parts->blobs);
+  parts->scrub.emplace(*parts->health, *config.clock, parts->server.registry(),
+                       Scrub::Options{int64_t{config.scrub_mib_per_second} << 20, config.scrub_period});
+  if (config.scrub_mib_per_second > 0) {
+    parts->scrub_thread.emplace("scrub", config.scrub_interval,
+                                [&scrub = *parts->scrub] { return scrub.Round(); });
+  }
   return std::unique_ptr<App>(new App(std::move(parts)));
 }
 
@@ -179,6 +213,8 @@ void App::Stop() {
   parts_->cleanup_thread.reset();
   parts_->delta_thread.reset();
   parts_->log_thread.reset();
+  parts_->scrub->Stop();
+  parts_->scrub_thread.reset();
   parts_->tail->Stop();
 }
 

@@ -14,13 +14,19 @@ namespace countersign::package_store {
 
 // What the service needs to know to start.
 struct Config {
-  rpc::ServerOptions server;
-  std::string database;       // libpq's connection string
-  std::string blob_dir;       // folder of the images, shared by all replicas, of this database only
-  std::string snapshot_key;   // of the key that signs snapshots: what crypto::OpenSigner takes
-  std::string timestamp_key;  // the same, of timestamps
-  std::string log_key;        // Ed25519 key of the transparency log; as snapshot_key
-  std::string log_origin;     // the log's name; empty: <trust domain>/image-repository
+  // The window bounds what uploads take, and lets 40 MB/s come over a line of 100 ms.
+  rpc::ServerOptions server = {.stream_window_bytes = 4 << 20};
+  std::string database;  // libpq's connection string
+  // Where the images are, shared by all replicas, of this database only: a folder, or else a bucket.
+  std::string blob_dir;
+  std::string blob_s3;                       // https://endpoint/bucket[/prefix]
+  std::string blob_s3_region = "us-east-1";  // of the bucket
+  std::string blob_s3_credentials;           // file; read again when it changes
+  std::string blob_s3_ca;                    // PEM of who vouches for the endpoint; empty: the system's
+  std::string snapshot_key;                  // of the key that signs snapshots: what crypto::OpenSigner takes
+  std::string timestamp_key;                 // the same, of timestamps
+  std::string log_key;                       // Ed25519 key of the transparency log; as snapshot_key
+  std::string log_origin;                    // the log's name; empty: <trust domain>/image-repository
 
   int64_t quota_bytes = int64_t{64} << 30;      // of each manufacturer
   absl::Duration upload_age = absl::Hours(48);  // an upload that nobody writes to is forgotten after this
@@ -35,7 +41,11 @@ struct Config {
   absl::Duration timestamp_lifetime = absl::Hours(24);
   absl::Duration renewal_interval = absl::Seconds(10);  // how often to look whether something is to be signed
   absl::Duration cleanup_interval = absl::Minutes(10);
-  absl::Duration database_wait = absl::Seconds(60);  // for the database to answer at the start
+  // Every image is read again and compared with its digest once in a period, at this speed at most; 0: never.
+  int scrub_mib_per_second = 16;  // of each replica
+  absl::Duration scrub_period = absl::Hours(30 * 24);
+  absl::Duration scrub_interval = absl::Seconds(30);  // how often to look whether an image is due
+  absl::Duration database_wait = absl::Seconds(60);   // for the database to answer at the start
 
   const Clock* clock = &SystemClock();
 };

@@ -1,14 +1,22 @@
 // The real program, killed at any moment: nothing that it has answered is lost, and nothing is done twice.
 
+#include <atomic>
+#include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "common/clock/clock.h"
 #include "common/crypto/digest.h"
+#include "common/crypto/hex.h"
 #include "common/crypto/random.h"
+#include "common/file/file.h"
 #include "common/rpc/channel.h"
 #include "common/testing/status_matchers.h"
 #include "common/trust/client.h"
@@ -16,6 +24,7 @@
 #include "gtest/gtest.h"
 #include "services/package_store/testing/program.h"
 #include "services/package_store/testing/publisher.h"
+#include "services/package_store/testing/s3_server.h"
 
 namespace countersign::package_store {
 namespace {
@@ -25,6 +34,7 @@ using rpc::Role;
 using testing::ImageSpec;
 using testing::Program;
 using testing::Publisher;
+using testing::S3Server;
 using testing::StoreFetcher;
 using testing::StorePlace;
 namespace v1 = ::countersign::package_store::v1;
@@ -163,6 +173,97 @@ TEST_F(CrashTest, AnApprovalThatIsKilledIsAllThereOrNotAtAllAndRepeatsAsOne) {
     EXPECT_OK(find());
   }
   EXPECT_EQ(program_.Stop(), 0);
+}
+
+// The contents of every image that is visible in a bucket are the ones that its name promises.
+void ExpectOnlyWholeImages(const std::string& folder) {
+  std::error_code gone;  // what is renamed while we look
+  for (std::filesystem::recursive_directory_iterator entry(folder, gone), end; entry != end;
+       entry.increment(gone)) {
+    const std::string name = entry->path().filename();
+    if (!crypto::IsSha256Hex(name)) continue;
+    const absl::StatusOr<std::string> content = ReadFile(entry->path(), 64 << 20);
+    ASSERT_OK(content);
+    EXPECT_EQ(crypto::Sha256Hex(*content), name);
+  }
+}
+
+// Two replicas on one bucket, which two streams write one upload through, are killed at any moment.
+TEST(BucketCrashTest, TwoReplicasThatWriteOneUploadAndAreKilledAtAnyMomentShowOnlyWholeImages) {
+  rpc::testing::TestPki pki;
+  Publisher publisher(SystemClock().Now());
+  S3Server server;
+  StorePlace place(publisher);
+  place.blob_flags = server.Flags("store");
+  Program one(&pki, place);
+  Program two(&pki, place);
+  one.Start();
+  two.Start();
+  std::mt19937 random(7);
+  for (int round = 0; round < 4; ++round) {
+    const std::string content = crypto::RandomBytes((25 << 20) + round);
+    const std::string sha256 = crypto::Sha256Hex(content);
+    v1::CreateUploadRequest create;
+    create.set_parent("manufacturers/acme");
+    create.mutable_upload()->set_length_bytes(content.size());
+    create.mutable_upload()->set_sha256(sha256);
+    std::atomic<bool> complete = false;
+    // Goes on, whatever happens, until the image is complete.
+    const auto send = [&](absl::FunctionRef<std::unique_ptr<v1::PackageStoreService::Stub>()> dial) {
+      while (!complete) {
+        const auto stub = dial();
+        v1::Upload upload;
+        rpc::CallContext context(absl::Seconds(30));
+        if (!stub->CreateUpload(context.get(), create, &upload).ok()) continue;
+        if (upload.state() == v1::Upload::STATE_COMPLETE) complete = true;
+        rpc::CallContext write(absl::Seconds(60));
+        const auto writer = stub->WriteUpload(write.get(), &upload);
+        v1::WriteUploadRequest chunk;
+        chunk.set_name(upload.name());
+        for (size_t at = upload.committed_bytes(); at < content.size(); at += chunk.data().size()) {
+          chunk.set_offset(at);
+          chunk.set_data(content.substr(at, 512 << 10));
+          if (!writer->Write(chunk)) break;
+        }
+        writer->WritesDone();
+        writer->Finish();
+      }
+    };
+    absl::Mutex mutex;  // of the addresses, which change with each start
+    const auto dial_one = [&] {
+      absl::MutexLock lock(&mutex);
+      return one.As(kAcme);
+    };
+    const auto dial_two = [&] {
+      absl::MutexLock lock(&mutex);
+      return two.As(kAcme);
+    };
+    std::thread first([&] { send(dial_one); });
+    std::thread second([&] { send(dial_two); });
+    for (int kills = 0; kills < 5; ++kills) {
+      absl::SleepFor(absl::Milliseconds(random() % 700));  // any moment of what they do
+      Program& victim = random() % 2 == 0 ? one : two;
+      victim.Kill();
+      ExpectOnlyWholeImages(server.FileOf("store", "images"));
+      absl::MutexLock lock(&mutex);
+      victim.Start();
+    }
+    first.join();
+    second.join();
+    ExpectOnlyWholeImages(server.FileOf("store", "images"));
+    const auto reader_stub = two.As(kAcme);
+    v1::DownloadImageRequest request;
+    request.set_sha256(sha256);
+    rpc::CallContext context(absl::Seconds(60));
+    const auto reader = reader_stub->DownloadImage(context.get(), request);
+    std::string got;
+    v1::DownloadImageResponse response;
+    while (reader->Read(&response)) got += response.data();
+    ASSERT_OK(rpc::FromGrpc(reader->Finish()));
+    EXPECT_TRUE(got == content);
+  }
+  EXPECT_EQ(one.Stop(), 0);
+  EXPECT_EQ(two.Stop(), 0);
 }
 
 }  // namespace

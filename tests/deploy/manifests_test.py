@@ -20,13 +20,13 @@ def modules() -> pathlib.Path:
     return pathlib.Path(path) / "node_modules"
 
 
-@pytest.fixture(scope="module")
-def resources(tmp_path_factory) -> list:
+@pytest.fixture(scope="module", params=["base", "overlays/s3"])
+def resources(request, tmp_path_factory) -> list:
     # kustomize does not follow the links of a test's tree.
-    base = tmp_path_factory.mktemp("kustomize") / "base"
-    shutil.copytree(DEPLOY / "kubernetes" / "base", base)
-    rendered = subprocess.run(["kubectl", "kustomize", str(base)], capture_output=True, text=True, check=False,
-                              env={**os.environ, "HOME": str(base.parent)})
+    tree = tmp_path_factory.mktemp("kustomize") / "kubernetes"
+    shutil.copytree(DEPLOY / "kubernetes", tree)
+    rendered = subprocess.run(["kubectl", "kustomize", str(tree / request.param)], capture_output=True, text=True, check=False,
+                              env={**os.environ, "HOME": str(tree.parent)})
     assert rendered.returncode == 0, rendered.stderr
     return [document for document in yaml.safe_load_all(rendered.stdout) if document]
 

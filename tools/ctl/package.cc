@@ -34,6 +34,8 @@ using v1::PackageStoreService;
 using Stub = PackageStoreService::Stub;
 
 constexpr int kUploadChunkBytes = 256 << 10;
+constexpr int64_t kDownloadPieceBytes = 32 << 20;
+constexpr int kMaxAttemptsWithoutProgress = 5;
 
 // Sends the rest of an upload; returns it as the store has it afterwards.
 absl::StatusOr<v1::Upload> SendRest(Stub& stub, const v1::Upload& upload, const std::string& path,
@@ -77,7 +79,6 @@ absl::Status Upload(Session& session, const std::string& manufacturer, const std
   Progress progress(path, digest.length_bytes);
   // A cut connection is resumed where the store has got to; a store that makes no progress is not tried for
   // ever.
-  constexpr int kMaxAttemptsWithoutProgress = 5;
   int64_t committed = -1;
   for (int attempt = 0;; ++attempt) {
     ASSIGN_OR_RETURN(v1::Upload upload, Call(session, *stub, &Stub::CreateUpload, create));
@@ -92,9 +93,12 @@ absl::Status Upload(Session& session, const std::string& manufacturer, const std
       session.Print(*after);
       return absl::OkStatus();
     }
-    if (after.status().code() != absl::StatusCode::kUnavailable || attempt == kMaxAttemptsWithoutProgress) {
-      return after.status();
-    }
+    // Another stream, maybe our own that was cut, may have the upload, or have had it; or the store has no
+    // memory for one more just now.
+    const std::string reason = ReasonOf(after.status());
+    const bool is_passing = absl::IsUnavailable(after.status()) || absl::IsAborted(after.status()) ||
+                            reason == "UPLOADS_BUSY" || reason == "OFFSET_MISMATCH";
+    if (!is_passing || attempt == kMaxAttemptsWithoutProgress) return after.status();
     absl::SleepFor(absl::Milliseconds(200) * (attempt + 1));
   }
 }
@@ -103,17 +107,32 @@ absl::Status Download(Session& session, const std::string& sha256, const std::st
   ASSIGN_OR_RETURN(auto stub, MakeStub<PackageStoreService>(session, "package-store"));
   v1::DownloadImageRequest request;
   request.set_sha256(sha256);
-  rpc::CallContext context(absl::InfiniteFuture());
-  auto reader = stub->DownloadImage(context.get(), request);
   const std::string partial = absl::StrCat(path, ".partial");
   std::ofstream out(partial, std::ios::binary | std::ios::trunc);
   crypto::Sha256Stream digest;
-  v1::DownloadImageResponse response;
-  while (reader->Read(&response)) {
-    digest.Update(response.data());
-    out.write(response.data().data(), response.data().size());
+  int64_t length = 0;
+  // In pieces: what comes faster than it is written waits in memory. A cut connection is resumed behind what
+  // has come.
+  request.set_length_bytes(kDownloadPieceBytes);
+  for (int attempt = 0;; ++attempt) {
+    request.set_offset(length);
+    rpc::CallContext context(absl::InfiniteFuture());
+    auto reader = stub->DownloadImage(context.get(), request);
+    v1::DownloadImageResponse response;
+    while (reader->Read(&response)) {
+      digest.Update(response.data());
+      out.write(response.data().data(), response.data().size());
+      length += response.data().size();
+      attempt = 0;
+    }
+    const absl::Status status = rpc::FromGrpc(reader->Finish());
+    if (status.ok() && length == request.offset() + kDownloadPieceBytes) continue;
+    if (status.ok()) break;
+    // The piece before ended with the image.
+    if (ReasonOf(status) == "RANGE_INVALID" && length > 0) break;
+    if (!absl::IsUnavailable(status) || attempt == kMaxAttemptsWithoutProgress) return status;
+    absl::SleepFor(absl::Milliseconds(200) * (attempt + 1));
   }
-  RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
   out.close();
   if (!out)
     return Error(absl::StatusCode::kResourceExhausted, "WRITE_FAILED",
@@ -126,6 +145,16 @@ absl::Status Download(Session& session, const std::string& sha256, const std::st
     return Error(absl::StatusCode::kFailedPrecondition, "WRITE_FAILED",
                  absl::StrCat("cannot rename ", partial, " to ", path));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ShowUrl(Session& session, const std::string& sha256) {
+  ASSIGN_OR_RETURN(auto stub, MakeStub<PackageStoreService>(session, "package-store"));
+  v1::CreateDownloadUrlRequest request;
+  request.set_sha256(sha256);
+  ASSIGN_OR_RETURN(const v1::CreateDownloadUrlResponse response,
+                   Call(session, *stub, &Stub::CreateDownloadUrl, request));
+  session.Print(response);
   return absl::OkStatus();
 }
 
@@ -220,6 +249,10 @@ void AddImage(CLI::App& app, Session& session) {
                          [&session, flags] { return Download(session, flags->sha256, flags->path); });
   verb->add_option("sha256", flags->sha256, "SHA-256 of the image")->required();
   verb->add_option("file", flags->path, "where to")->required();
+  verb = session.AddVerb(group, "url",
+                         "A URL that gives anybody an image for an hour, if the store has a bucket",
+                         [&session, flags] { return ShowUrl(session, flags->sha256); });
+  verb->add_option("sha256", flags->sha256, "SHA-256 of the image")->required();
 }
 
 void AddProposal(CLI::App& app, Session& session) {

@@ -132,6 +132,8 @@ class Suite:
         self.replicas = replicas
         # What a service's command is put behind, by the service's name: a program that changes its surroundings.
         self.prefixes: dict[str, list] = {}
+        # Where the package store has its images.
+        self.blob_flags = [f"--blob-dir={folder / 'blobs'}"]
         self._ports = {process: (ReservedPort(), ReservedPort())
                        for name in SERVICES for process in self.processes_of(name)}
 
@@ -259,7 +261,7 @@ class Suite:
             *(f"--{flag}={self.key(key)}" for flag, key in KEYS[name].items()),
         ]
         if name == "package-store":
-            command.append(f"--blob-dir={self.folder / 'blobs'}")
+            command += self.blob_flags
         if name == "rollout":
             command.append(f"--consent-public-key={self.public_key('consent-record')}")
             command.append(f"--image-root={image_root}")

@@ -13,10 +13,6 @@ namespace {
 
 constexpr int kMaxSignatures = 16;
 
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
-
 v1::Proposal::State ToProto(ProposalState state) {
   switch (state) {
     case ProposalState::kAwaitingApproval:
@@ -32,6 +28,10 @@ v1::Proposal::State ToProto(ProposalState state) {
 }
 
 }  // namespace
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
 
 v1::MetadataFile ToProto(const MetadataFile& file) {
   v1::MetadataFile proto;

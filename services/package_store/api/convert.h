@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/trust/envelope.h"
 #include "countersign/package_store/v1/package_store.pb.h"
 #include "services/package_store/domain/values.h"
@@ -13,6 +14,7 @@
 // Domain to proto and back.
 namespace countersign::package_store {
 
+google::protobuf::Timestamp ToProto(absl::Time time);
 v1::MetadataFile ToProto(const MetadataFile& file);
 v1::Upload ToProto(const Upload& upload);
 v1::Proposal ToProto(const Proposal& proposal);

@@ -22,8 +22,8 @@ absl::Status PackageStoreApi::CheckDelta(const rpc::Call& call, const std::strin
                                          const std::string& sha256) {
   RETURN_IF_ERROR(CheckDeltaPair(base_sha256, sha256));
   // A delta tells something of both.
-  RETURN_IF_ERROR(CheckMaySee(call.identity(), base_sha256));
-  return CheckMaySee(call.identity(), sha256);
+  RETURN_IF_ERROR(CheckMaySee(call.identity(), base_sha256).status());
+  return CheckMaySee(call.identity(), sha256).status();
 }
 
 absl::Status PackageStoreApi::GetDelta(const rpc::Call& call, const v1::GetDeltaRequest& request,

@@ -13,6 +13,10 @@
 namespace countersign::package_store {
 namespace {
 
+// Long enough to begin each of a large image's ranges, short enough that a URL that leaks is soon worth
+// nothing.
+constexpr absl::Duration kUrlLifetime = absl::Hours(1);
+
 // One stream of an image's bytes to the store. Its first message names the upload.
 class UploadStream : public rpc::Consumer<v1::WriteUploadRequest, v1::Upload> {
  public:
@@ -90,20 +94,34 @@ PackageStoreApi::WriteUpload(const rpc::Call& call) {
   return std::make_unique<UploadStream>(call.identity(), parts_.images, parts_.clock);
 }
 
-absl::Status PackageStoreApi::CheckMaySee(const rpc::Identity& caller, const std::string& sha256) {
+absl::StatusOr<Images::Visibility> PackageStoreApi::CheckMaySee(const rpc::Identity& caller,
+                                                                const std::string& sha256) {
   const bool is_manufacturer = caller.role == rpc::Role::kManufacturer;
   ASSIGN_OR_RETURN(const Images::Visibility visibility,
                    parts_.images.GetVisibility(sha256, is_manufacturer ? caller.id : ""));
-  if (MaySee(caller, visibility)) return absl::OkStatus();
+  if (MaySee(caller, visibility)) return visibility;
   return Error(absl::StatusCode::kNotFound, "IMAGE_NOT_FOUND",
                absl::StrCat("There is no image ", sha256, " that ", caller.ToString(), " may read."));
+}
+
+absl::Status PackageStoreApi::CreateDownloadUrl(const rpc::Call& call,
+                                                const v1::CreateDownloadUrlRequest& request,
+                                                v1::CreateDownloadUrlResponse* response) {
+  RETURN_IF_ERROR(CheckSha256(request.sha256()));
+  ASSIGN_OR_RETURN(const Images::Visibility visibility, CheckMaySee(call.identity(), request.sha256()));
+  const absl::Time now = parts_.clock.Now();
+  ASSIGN_OR_RETURN(*response->mutable_url(),
+                   parts_.images.DownloadUrl(request.sha256(), visibility, now, kUrlLifetime));
+  *response->mutable_expire_time() = ToProto(now + kUrlLifetime);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> PackageStoreApi::DownloadImage(
     const rpc::Call& call, const v1::DownloadImageRequest& request, rpc::Waker) {
   RETURN_IF_ERROR(CheckSha256(request.sha256()));
-  RETURN_IF_ERROR(CheckMaySee(call.identity(), request.sha256()));
-  ASSIGN_OR_RETURN(std::unique_ptr<BlobStore::Reader> reader, parts_.images.OpenImage(request.sha256()));
+  ASSIGN_OR_RETURN(const Images::Visibility visibility, CheckMaySee(call.identity(), request.sha256()));
+  ASSIGN_OR_RETURN(std::unique_ptr<BlobStore::Reader> reader,
+                   parts_.images.OpenImage(request.sha256(), visibility, parts_.clock.Now()));
   int64_t count = 0;
   RETURN_IF_ERROR(CheckRange(reader->length(), request.offset(), request.length_bytes(), &count));
   return MakeDownloadStream(std::move(reader), request.offset(), count, [sent = sent_images_](int64_t bytes) {

@@ -35,6 +35,7 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   service->ServerStream("DownloadImage", this, &PackageStoreApi::DownloadImage);
   service->Unary("GetDelta", this, &PackageStoreApi::GetDelta);
   service->ServerStream("DownloadDelta", this, &PackageStoreApi::DownloadDelta);
+  service->Unary("CreateDownloadUrl", this, &PackageStoreApi::CreateDownloadUrl);
   service->Unary("CreateProposal", this, &PackageStoreApi::CreateProposal);
   service->Unary("GetProposal", this, &PackageStoreApi::GetProposal);
   service->Unary("ListProposals", this, &PackageStoreApi::ListProposals);

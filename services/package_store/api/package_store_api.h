@@ -83,8 +83,11 @@ class PackageStoreApi {
   // The response is serialised by hand, so that an image's bytes are copied once, from the page cache.
   absl::StatusOr<std::unique_ptr<rpc::Producer<grpc::ByteBuffer>>> DownloadImage(
       const rpc::Call& call, const v1::DownloadImageRequest& request, rpc::Waker waker);
-  // NOT_FOUND (IMAGE_NOT_FOUND) also for an image that is there, and not for the caller.
-  absl::Status CheckMaySee(const rpc::Identity& caller, const std::string& sha256);
+  absl::Status CreateDownloadUrl(const rpc::Call& call, const v1::CreateDownloadUrlRequest& request,
+                                 v1::CreateDownloadUrlResponse* response);
+  // What is known of an image that the caller may read: a gateway what is published, a manufacturer what it
+  // has uploaded, the others what some metadata names. NOT_FOUND (IMAGE_NOT_FOUND).
+  absl::StatusOr<Images::Visibility> CheckMaySee(const rpc::Identity& caller, const std::string& sha256);
 
   // delta_handlers.cc
   absl::Status GetDelta(const rpc::Call& call, const v1::GetDeltaRequest& request, v1::Delta* response);

@@ -16,6 +16,7 @@ const rpc::RoleTable& PackageStoreRoles() {
           {"DownloadImage", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
           {"GetDelta", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
           {"DownloadDelta", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
+          {"CreateDownloadUrl", {kGateway, kManufacturer, kOperator, kAuthority, kService}},
           {"CreateProposal", {kManufacturer}, {"liaison"}},
           {"GetProposal", {kOperator, kAuthority, kManufacturer, kService}},
           {"ListProposals", {kOperator, kAuthority, kManufacturer}},

@@ -135,8 +135,8 @@ class BlobStore {
   virtual absl::Status ForEachDeltaBefore(absl::Time before,
                                           absl::FunctionRef<absl::Status(const std::string&)> visit) = 0;
 
-  // A small file, of at most 64 KiB, that the service keeps beside the images, by its name of [a-z-]. NOT_FOUND
-  // if it was never written.
+  // A small file, of at most 64 KiB, that the service keeps beside the images, by its name of [a-z-].
+  // NOT_FOUND if it was never written.
   virtual absl::StatusOr<std::string> ReadRecord(absl::string_view name) = 0;
   // Makes it hold exactly `bytes`, so that it survives and whoever reads it sees the old bytes or the new.
   virtual absl::Status WriteRecord(absl::string_view name, absl::string_view bytes) = 0;

@@ -5,9 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/hex.h"
 #include "common/db/sql.h"
+#include "common/log/log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/package_store/domain/upload_rules.h"
+#include "services/package_store/storage/image_health.h"
 
 namespace countersign::package_store {
 namespace {
@@ -22,13 +24,17 @@ constexpr char kLockDigest[] =
     "SELECT pg_advisory_xact_lock(hashtextextended('package_store.image.' || $1, 0))";
 constexpr char kFind[] = R"(
   SELECT length_bytes, true FROM image_owners JOIN images USING (sha256) WHERE manufacturer = $1 AND sha256 = $2
+    AND damaged_at IS NULL
   UNION ALL
   SELECT length_bytes, false FROM uploads WHERE manufacturer = $1 AND sha256 = $2
   ORDER BY 2 DESC LIMIT 1)";
+// An upload that repairs an image takes no more than the image did.
 constexpr char kUsage[] = R"(
   SELECT coalesce((SELECT sum(length_bytes) FROM image_owners JOIN images USING (sha256) WHERE manufacturer = $1), 0)
-       + coalesce((SELECT sum(length_bytes) FROM uploads WHERE manufacturer = $1), 0),
-       (SELECT count(*) FROM uploads WHERE manufacturer = $1))";
+       + coalesce((SELECT sum(length_bytes) FROM uploads WHERE manufacturer = $1 AND NOT EXISTS (
+                     SELECT FROM image_owners o WHERE o.manufacturer = $1 AND o.sha256 = uploads.sha256)), 0),
+       (SELECT count(*) FROM uploads WHERE manufacturer = $1),
+       EXISTS (SELECT FROM image_owners WHERE manufacturer = $1 AND sha256 = $2))";
 constexpr char kInsertUpload[] =
     "INSERT INTO uploads (manufacturer, sha256, length_bytes, created_at) VALUES ($1, $2, $3, $4)";
 constexpr char kDeleteUpload[] = "DELETE FROM uploads WHERE manufacturer = $1 AND sha256 = $2";
@@ -39,7 +45,14 @@ constexpr char kInsertOwner[] =
 constexpr char kVisibility[] = R"(
   SELECT EXISTS (SELECT FROM packages WHERE sha256 = $1),
          EXISTS (SELECT FROM proposal_targets WHERE sha256 = $1),
-         EXISTS (SELECT FROM image_owners WHERE sha256 = $1 AND manufacturer = $2))";
+         EXISTS (SELECT FROM image_owners WHERE sha256 = $1 AND manufacturer = $2),
+         coalesce((SELECT length_bytes FROM images WHERE sha256 = $1), 0),
+         EXISTS (SELECT FROM images WHERE sha256 = $1 AND damaged_at IS NOT NULL))";
+constexpr char kIsDamaged[] = "SELECT 1 FROM images WHERE sha256 = $1 AND damaged_at IS NOT NULL";
+constexpr char kRepaired[] = R"(
+  UPDATE images SET checked_at = $2, damaged_at = NULL, damage = NULL,
+                    scrub_holder = NULL, scrub_until = NULL, scrub_state = NULL
+  WHERE sha256 = $1)";
 constexpr char kOldUploads[] =
     "SELECT manufacturer, encode(sha256, 'hex') FROM uploads WHERE created_at < $1";
 constexpr char kIsRecorded[] = "SELECT 1 FROM images WHERE sha256 = $1";
@@ -88,8 +101,9 @@ absl::StatusOr<Upload> Images::CreateUpload(const std::string& manufacturer, con
         if (found.ok() && found->complete) return LengthMismatch(found->length_bytes);
         // Announced with another length before: begun anew.
         if (found.ok()) tx.exec_params(kDeleteUpload, manufacturer, Digest(sha256));
-        const pqxx::row usage = tx.exec_params1(kUsage, manufacturer);
-        RETURN_IF_ERROR(CheckQuota(usage[0].as<int64_t>(), length_bytes, quota_bytes_));
+        const pqxx::row usage = tx.exec_params1(kUsage, manufacturer, Digest(sha256));
+        if (!usage[2].as<bool>())
+          RETURN_IF_ERROR(CheckQuota(usage[0].as<int64_t>(), length_bytes, quota_bytes_));
         if (usage[1].as<int64_t>() >= kMaxUploads) {
           return Error(
               absl::StatusCode::kResourceExhausted, "TOO_MANY_UPLOADS",
@@ -123,7 +137,7 @@ absl::Status Images::CompleteIfFull(Upload& upload, absl::Time now) {
   upload.committed_bytes = (*writer)->size();
   if (!(*writer)->full()) return absl::OkStatus();
   const absl::Status completed = Complete(upload, **writer, now);
-  if (ReasonOf(completed) == "DIGEST_MISMATCH") {
+  if (ReasonOf(completed) == "DIGEST_MISMATCH" || ReasonOf(completed) == "UPLOAD_LOST") {
     upload.committed_bytes = 0;
     return absl::OkStatus();
   }
@@ -134,16 +148,23 @@ absl::Status Images::CompleteIfFull(Upload& upload, absl::Time now) {
 
 absl::Status Images::Complete(const Upload& upload, BlobStore::Writer& writer, absl::Time now) {
   RETURN_IF_ERROR(writer.Verify());
+  bool is_repair = false;
   RETURN_IF_ERROR(database_.RunInTransaction("CompleteUpload", [&](db::Transaction& tx) -> absl::Status {
     tx.exec_params(kLockDigest, upload.sha256);
-    RETURN_IF_ERROR(writer.Publish(/*replace=*/false));
     const pqxx::binarystring digest = Digest(upload.sha256);
+    is_repair = !tx.exec_params(kIsDamaged, digest).empty();
+    RETURN_IF_ERROR(writer.Publish(is_repair));
+    if (is_repair) tx.exec_params(kRepaired, digest, db::Timestamp(now));
     tx.exec_params(kInsertImage, digest, upload.length_bytes, db::Timestamp(now));
     tx.exec_params(kInsertOwner, upload.manufacturer, digest, db::Timestamp(now));
     tx.exec_params(kDeleteUpload, upload.manufacturer, digest);
     return absl::OkStatus();
   }));
   writer.Discard();
+  if (is_repair) {
+    log::Info("a damaged image was repaired",
+              {{"sha256", upload.sha256}, {"manufacturer", upload.manufacturer}});
+  }
   return absl::OkStatus();
 }
 
@@ -184,16 +205,33 @@ absl::StatusOr<Images::Visibility> Images::GetVisibility(const std::string& sha2
   return database_.Read("GetVisibility", [&](db::Reader& reader) -> absl::StatusOr<Visibility> {
     const pqxx::result rows =
         db::ExecPrepared(reader, "package_store_visibility", kVisibility, Digest(sha256), manufacturer);
-    return Visibility{rows[0][0].as<bool>(), rows[0][1].as<bool>(), rows[0][2].as<bool>()};
+    return Visibility{rows[0][0].as<bool>(), rows[0][1].as<bool>(), rows[0][2].as<bool>(),
+                      rows[0][3].as<int64_t>(), rows[0][4].as<bool>()};
   });
 }
 
-absl::StatusOr<std::unique_ptr<BlobStore::Reader>> Images::OpenImage(const std::string& sha256) {
+absl::StatusOr<std::unique_ptr<BlobStore::Reader>> Images::OpenImage(const std::string& sha256,
+                                                                     const Visibility& visibility,
+                                                                     absl::Time now) {
+  if (visibility.damaged) return ImageDamaged(sha256);
   absl::StatusOr<std::unique_ptr<BlobStore::Reader>> reader =
       blobs_.OpenImage(sha256, BlobStore::Purpose::kServe);
-  if (reader.status().code() == absl::StatusCode::kNotFound)
-    return absl::InternalError(reader.status().message());
-  return reader;
+  absl::string_view damage;
+  if (absl::IsNotFound(reader.status())) {
+    damage = "it is missing";
+  } else if (reader.ok() && (*reader)->length() != visibility.length_bytes) {
+    damage = "its length is wrong";
+  } else {
+    return reader;
+  }
+  RETURN_IF_ERROR(MarkDamaged(database_, sha256, damage, now));
+  return ImageDamaged(sha256);
+}
+
+absl::StatusOr<std::string> Images::DownloadUrl(const std::string& sha256, const Visibility& visibility,
+                                                absl::Time now, absl::Duration lifetime) {
+  if (visibility.damaged) return ImageDamaged(sha256);
+  return blobs_.DownloadUrl(sha256, now, lifetime);
 }
 
 absl::StatusOr<int> Images::DeleteAbandoned(absl::Time before) {

@@ -22,7 +22,8 @@ struct RepositoryIdentity {
 absl::StatusOr<RepositoryIdentity> GetRepositoryIdentity(db::Database& database);
 
 // Images and uploads: what the database knows of them, and the blob store's bytes. An image is stored once,
-// whoever uploads it; it is a manufacturer's when that manufacturer has uploaded all of it. Thread-safe.
+// whoever uploads it; it is a manufacturer's when that manufacturer has uploaded all of it. An image that is
+// damaged counts as one that is still to be uploaded, and who uploads it repairs it. Thread-safe.
 class Images {
  public:
   // Both outlive it.
@@ -64,11 +65,18 @@ class Images {
     bool published;  // some package in force names it
     bool proposed;   // some proposal named it, whatever became of it
     bool owned;      // `manufacturer` has uploaded it
+    int64_t length_bytes;
+    bool damaged;  // not to be served
   };
   absl::StatusOr<Visibility> GetVisibility(const std::string& sha256, const std::string& manufacturer);
 
-  // INTERNAL if the image's file is gone.
-  absl::StatusOr<std::unique_ptr<BlobStore::Reader>> OpenImage(const std::string& sha256);
+  // FAILED_PRECONDITION (IMAGE_DAMAGED) if the image's bytes are known to be wrong, or turn out to be gone.
+  absl::StatusOr<std::unique_ptr<BlobStore::Reader>> OpenImage(const std::string& sha256,
+                                                               const Visibility& visibility, absl::Time now);
+
+  // Where anybody can GET the image's bytes. FAILED_PRECONDITION (NO_BUCKET, IMAGE_DAMAGED).
+  absl::StatusOr<std::string> DownloadUrl(const std::string& sha256, const Visibility& visibility,
+                                          absl::Time now, absl::Duration lifetime);
 
   // Forgets uploads that nobody has written to since `before`, and files of images that were never recorded.
   // Returns how many uploads.

@@ -227,67 +227,70 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
                                             const std::vector<trust::Signature>& signatures,
                                             const std::vector<std::string>& statements,
                                             const Requester& requester, absl::Time now) {
-  absl::StatusOr<Proposal> approved = database_.RunInTransaction("ApproveProposal", [&](db::Transaction& tx) -> absl::StatusOr<Proposal> {
-    const auto approve = [&]() -> absl::StatusOr<std::string> {
-      LockRepository(tx, RepositoryLock::kExclusive);
-      ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, id, kByIdForUpdate));
-      Proposal& proposal = row.proposal;
-      RETURN_IF_ERROR(After(proposal.state, ProposalEvent::kApprove).status());
-      ASSIGN_OR_RETURN(const ParsedProposal parsed, ParseProposal(proposal.metadata));
-      LoadedState loaded;
-      RETURN_IF_ERROR(LoadState(tx, manufacturer, parsed.targets, loaded));
-      ASSIGN_OR_RETURN(const ReviewedProposal review,
-                       ReviewProposal(parsed, manufacturer, loaded.state, now));
-      ASSIGN_OR_RETURN(const Approval approval,
-                       MakeApproval(parsed, review, loaded.state, signatures, statements, now));
-      ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
+  absl::StatusOr<Proposal> approved =
+      database_.RunInTransaction("ApproveProposal", [&](db::Transaction& tx) -> absl::StatusOr<Proposal> {
+        const auto approve = [&]() -> absl::StatusOr<std::string> {
+          LockRepository(tx, RepositoryLock::kExclusive);
+          ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, id, kByIdForUpdate));
+          Proposal& proposal = row.proposal;
+          RETURN_IF_ERROR(After(proposal.state, ProposalEvent::kApprove).status());
+          ASSIGN_OR_RETURN(const ParsedProposal parsed, ParseProposal(proposal.metadata));
+          LoadedState loaded;
+          RETURN_IF_ERROR(LoadState(tx, manufacturer, parsed.targets, loaded));
+          ASSIGN_OR_RETURN(const ReviewedProposal review,
+                           ReviewProposal(parsed, manufacturer, loaded.state, now));
+          ASSIGN_OR_RETURN(const Approval approval,
+                           MakeApproval(parsed, review, loaded.state, signatures, statements, now));
+          ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
 
-      proposal.metadata = approval.metadata;
-      RETURN_IF_ERROR(Decide(tx, row, ProposalEvent::kApprove, requester, now));
-      StoreRole(tx, manufacturer, proposal.role_version, approval.metadata, parsed.targets.expires, now);
-      RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+          proposal.metadata = approval.metadata;
+          RETURN_IF_ERROR(Decide(tx, row, ProposalEvent::kApprove, requester, now));
+          StoreRole(tx, manufacturer, proposal.role_version, approval.metadata, parsed.targets.expires, now);
+          RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
 
-      std::vector<std::string> listed;
-      for (const auto& [path, target] : parsed.targets.targets) listed.push_back(path);
-      const tlog::LogEntry entry =
-          FileEntry(tlog::kRolePublished, manufacturer, proposal.role_version, approval.metadata,
-                    {review.manufacturer_key_id, review.authority_key_id});
-      AppendLogEntry(tx, entry, now);
-      const auto append = [&](const char* kind, const std::string& target_path, const std::string& sha256) {
-        tlog::LogEntry of_package = entry;
-        of_package.kind = kind;
-        of_package.target_path = target_path;
-        of_package.image_sha256 = sha256;
-        return AppendLogEntry(tx, of_package, now);
-      };
-      for (const pqxx::row& dropped : tx.exec_params(kDropPackages, manufacturer, db::TextArray(listed))) {
-        append(tlog::kPackageWithdrawn, db::TextOf(dropped[0]), db::TextOf(dropped[1]));
-      }
-      std::vector<feed::NewEvent> events;
-      for (const ProposedTarget& target : review.changed_targets) {
-        const Package package{manufacturer,
-                              target,
-                              proposal.role_version,
-                              {review.manufacturer_key_id},
-                              {review.authority_key_id},
-                              requester.identity,
-                              now,
-                              approval.statements.at(target.target_path)};
-        StorePackage(tx, package, append(tlog::kPackageApproved, target.target_path, target.sha256));
-        ASSIGN_OR_RETURN(const TargetPath path, ParseTargetPath(target.target_path));
-        tx.exec_params(kRaiseCounter, manufacturer, path.component, target.release_counter);
-        events.push_back({kPackagePublished, target.target_path, encode_package_(package)});
-      }
-      feed::Append(tx, events);
-      RETURN_IF_ERROR(log_.SignHead(tx, root, now));
-      return id;
-    };
-    ASSIGN_OR_RETURN(const std::string done,
-                     db::Idempotently(tx, requester.identity, "ApproveProposal", requester.request_id,
-                                      requester.request_bytes, approve));
-    ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, done, kById));
-    return std::move(row.proposal);
-  });
+          std::vector<std::string> listed;
+          for (const auto& [path, target] : parsed.targets.targets) listed.push_back(path);
+          const tlog::LogEntry entry =
+              FileEntry(tlog::kRolePublished, manufacturer, proposal.role_version, approval.metadata,
+                        {review.manufacturer_key_id, review.authority_key_id});
+          AppendLogEntry(tx, entry, now);
+          const auto append = [&](const char* kind, const std::string& target_path,
+                                  const std::string& sha256) {
+            tlog::LogEntry of_package = entry;
+            of_package.kind = kind;
+            of_package.target_path = target_path;
+            of_package.image_sha256 = sha256;
+            return AppendLogEntry(tx, of_package, now);
+          };
+          for (const pqxx::row& dropped :
+               tx.exec_params(kDropPackages, manufacturer, db::TextArray(listed))) {
+            append(tlog::kPackageWithdrawn, db::TextOf(dropped[0]), db::TextOf(dropped[1]));
+          }
+          std::vector<feed::NewEvent> events;
+          for (const ProposedTarget& target : review.changed_targets) {
+            const Package package{manufacturer,
+                                  target,
+                                  proposal.role_version,
+                                  {review.manufacturer_key_id},
+                                  {review.authority_key_id},
+                                  requester.identity,
+                                  now,
+                                  approval.statements.at(target.target_path)};
+            StorePackage(tx, package, append(tlog::kPackageApproved, target.target_path, target.sha256));
+            ASSIGN_OR_RETURN(const TargetPath path, ParseTargetPath(target.target_path));
+            tx.exec_params(kRaiseCounter, manufacturer, path.component, target.release_counter);
+            events.push_back({kPackagePublished, target.target_path, encode_package_(package)});
+          }
+          feed::Append(tx, events);
+          RETURN_IF_ERROR(log_.SignHead(tx, root, now));
+          return id;
+        };
+        ASSIGN_OR_RETURN(const std::string done,
+                         db::Idempotently(tx, requester.identity, "ApproveProposal", requester.request_id,
+                                          requester.request_bytes, approve));
+        ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, done, kById));
+        return std::move(row.proposal);
+      });
   if (approved.ok()) log_.KeepHead();
   return approved;
 }

@@ -39,7 +39,8 @@ bool StillVouchedFor(const trust::Delegations& delegations, const std::string& m
 }
 
 // The keys of a top-level role that have signed its file.
-std::vector<std::string> SignersOf(const trust::Root& root, absl::string_view role, const std::string& bytes) {
+std::vector<std::string> SignersOf(const trust::Root& root, absl::string_view role,
+                                   const std::string& bytes) {
   std::vector<std::string> signers;
   const auto keys = root.roles.find(std::string(role));
   const absl::StatusOr<trust::Envelope> envelope = trust::Envelope::Parse(bytes);
@@ -83,38 +84,40 @@ absl::StatusOr<std::string> Publications::GetFile(const std::string& file_name) 
 }
 
 absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes, absl::Time now) {
-  absl::StatusOr<MetadataFile> published = database_.RunInTransaction("PublishRoot", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
-    LockRepository(tx, RepositoryLock::kExclusive);
-    const std::optional<RoleFile> in_force = LoadRole(tx, kRootRole);
-    std::optional<trust::Root> current;
-    if (in_force) {
-      if (in_force->content == bytes)
-        return MetadataFile{trust::MetadataFilename(kRootRole, in_force->version), bytes};
-      ASSIGN_OR_RETURN(current, LoadRoot(tx));
-    }
-    ASSIGN_OR_RETURN(const trust::Root root,
-                     CheckRoot(current ? &*current : nullptr, bytes, signing_.keys, now));
-    MetadataFile file = StoreRole(tx, kRootRole, root.version, bytes, root.expires, now);
-    const std::optional<RoleFile> snapshot = LoadRole(tx, kSnapshotRole);
-    const std::optional<RoleFile> timestamp = LoadRole(tx, kTimestampRole);
-    if (snapshot && timestamp &&
-        (!IsVouchedFor(root, kSnapshotRole, snapshot->content) ||
-         !IsVouchedFor(root, kTimestampRole, timestamp->content))) {
-      RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
-    }
-    AppendLogEntry(tx,
-                   FileEntry(tlog::kRootPublished, kRootRole, root.version, bytes, SignersOf(root, kRootRole, bytes)),
-                   now);
-    RETURN_IF_ERROR(log_.SignHead(tx, root, now));
-    return file;
-  });
+  absl::StatusOr<MetadataFile> published =
+      database_.RunInTransaction("PublishRoot", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+        LockRepository(tx, RepositoryLock::kExclusive);
+        const std::optional<RoleFile> in_force = LoadRole(tx, kRootRole);
+        std::optional<trust::Root> current;
+        if (in_force) {
+          if (in_force->content == bytes)
+            return MetadataFile{trust::MetadataFilename(kRootRole, in_force->version), bytes};
+          ASSIGN_OR_RETURN(current, LoadRoot(tx));
+        }
+        ASSIGN_OR_RETURN(const trust::Root root,
+                         CheckRoot(current ? &*current : nullptr, bytes, signing_.keys, now));
+        MetadataFile file = StoreRole(tx, kRootRole, root.version, bytes, root.expires, now);
+        const std::optional<RoleFile> snapshot = LoadRole(tx, kSnapshotRole);
+        const std::optional<RoleFile> timestamp = LoadRole(tx, kTimestampRole);
+        if (snapshot && timestamp &&
+            (!IsVouchedFor(root, kSnapshotRole, snapshot->content) ||
+             !IsVouchedFor(root, kTimestampRole, timestamp->content))) {
+          RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+        }
+        AppendLogEntry(tx,
+                       FileEntry(tlog::kRootPublished, kRootRole, root.version, bytes,
+                                 SignersOf(root, kRootRole, bytes)),
+                       now);
+        RETURN_IF_ERROR(log_.SignHead(tx, root, now));
+        return file;
+      });
   if (published.ok()) log_.KeepHead();
   return published;
 }
 
 absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& bytes, absl::Time now) {
-  absl::StatusOr<MetadataFile> published = database_.RunInTransaction(
-      "PublishTargets", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+  absl::StatusOr<MetadataFile> published =
+      database_.RunInTransaction("PublishTargets", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
         LockRepository(tx, RepositoryLock::kExclusive);
         ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
         const std::optional<RoleFile> in_force = LoadRole(tx, kTargetsRole);

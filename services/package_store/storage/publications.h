@@ -27,9 +27,9 @@ class Publications {
   // A file by its name. NOT_FOUND (METADATA_NOT_FOUND).
   absl::StatusOr<std::string> GetFile(const std::string& file_name);
 
-  // Both: errors as the API names them; the same bytes again are answered as the first time. What is published,
-  // and what is withdrawn by it, is in the transparency log. A root under
-  // which the snapshot or timestamp in force does not hold any more brings new ones with it.
+  // Both: errors as the API names them; the same bytes again are answered as the first time. What is
+  // published, and what is withdrawn by it, is in the transparency log. A root under which the snapshot or
+  // timestamp in force does not hold any more brings new ones with it.
   absl::StatusOr<MetadataFile> PublishRoot(const std::string& bytes, absl::Time now);
   // Packages of manufacturers whose published role the new delegations do not vouch for are withdrawn: no
   // client accepts them any more.

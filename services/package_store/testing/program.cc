@@ -40,6 +40,7 @@ StorePlace::StorePlace(const Publisher& publisher, const std::string& database)
   snapshot_key = folder + "/snapshot.pem";
   timestamp_key = folder + "/timestamp.pem";
   log_key = folder + "/log.pem";
+  blob_flags = {absl::StrCat("--blob-dir=", folder, "/blobs")};
   for (const auto& [name, key] :
        {std::pair("snapshot", &publisher.snapshot_key), std::pair("timestamp", &publisher.timestamp_key),
         std::pair("log", &publisher.log_key)}) {
@@ -65,7 +66,6 @@ void Program::Start() {
                                         "--http-listen=127.0.0.1:0",
                                         "--port-file=" + port_file_,
                                         "--database=" + place_.database,
-                                        "--blob-dir=" + place_.folder + "/blobs",
                                         "--snapshot-key=" + place_.snapshot_key,
                                         "--timestamp-key=" + place_.timestamp_key,
                                         "--log-key=" + place_.log_key,
@@ -74,6 +74,7 @@ void Program::Start() {
                                         "--tls-key=" + tls.key_file,
                                         "--tls-ca=" + tls.ca_file,
                                         "--trust-domain=" + tls.trust_domain};
+  arguments.insert(arguments.end(), place_.blob_flags.begin(), place_.blob_flags.end());
   arguments.insert(arguments.end(), flags_.begin(), flags_.end());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

@@ -13,7 +13,7 @@
 
 namespace countersign::package_store::testing {
 
-// What the replicas of one store share: a new database, a new folder for images, and the online keys.
+// What the replicas of one store share: a new database, a place for images, and the online keys.
 struct StorePlace {
   explicit StorePlace(const Publisher& publisher, const std::string& database = "");
 
@@ -22,6 +22,7 @@ struct StorePlace {
   std::string snapshot_key;  // the program's flags
   std::string timestamp_key;
   std::string log_key;
+  std::vector<std::string> blob_flags;  // where the images are: a new folder, unless a test says otherwise
 };
 
 // The real program as a process of its own, which a test may kill at any moment. What cannot fail in a test
