@@ -21,7 +21,7 @@ TARGETS = [release.target_path for release in RELEASES]
 
 def files(folder: pathlib.Path) -> dict:
     """What is served: each file and when it was written."""
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for top in ("metadata", "targets")
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for top in ("metadata", "targets", "log", "proofs")
             for path in (folder / top).rglob("*") if path.is_file()}
 
 
@@ -30,7 +30,7 @@ def test_the_second_export_writes_nothing(published, tmp_path):
     before = files(tmp_path / "out")
     assert first["images_written"] == first["images"] == len(RELEASES) + 1 and first["bytes_written"] > 0
     second = published.export(tmp_path / "out")
-    assert (second["metadata_written"], second["images_written"]) == (0, 0)
+    assert (second["metadata_written"], second["images_written"], second["log_written"]) == (0, 0, 0)
     assert files(tmp_path / "out") == before
 
 
@@ -217,6 +217,11 @@ def test_nginx_lets_caches_keep_what_never_changes_and_nothing_else(nginx, publi
     status, headers, body = get(url, Range="bytes=100-199")
     assert (status, body) == (206, image.read_bytes()[100:200])
     assert "immutable" in headers["Cache-Control"]
+    assert get(nginx + "/log/checkpoint")[1]["Cache-Control"] == "no-cache"
+    tile = next(path for path in published.new.glob("log/tile/**/*") if path.is_file())
+    assert "immutable" in get(f"{nginx}/{tile.relative_to(published.new)}")[1]["Cache-Control"]
+    proof = f"{nginx}/proofs/{RELEASES[0].target_path}.tlog-proof"
+    assert get(proof)[:1] + (get(proof)[1]["Cache-Control"],) == (200, "no-cache")
 
 
 def test_nginx_serves_nothing_of_what_the_export_keeps(nginx, published):

@@ -65,6 +65,23 @@ class StoreSource : public RepositorySource {
     return rpc::FromGrpc(reader->Finish());
   }
 
+  absl::StatusOr<std::string> LogFile(const std::string& path) override {
+    v1::GetLogFileRequest request;
+    request.set_path(path);
+    ASSIGN_OR_RETURN(v1::LogFile file, Call(session_, stub_, &Stub::GetLogFile, request));
+    return std::move(*file.mutable_content());
+  }
+
+  absl::StatusOr<std::string> LogProof(const std::string& target_path) override {
+    v1::GetPackageRequest request;
+    request.set_target_path(target_path);
+    ASSIGN_OR_RETURN(v1::Package package, Call(session_, stub_, &Stub::GetPackage, request));
+    if (package.log_proof().empty()) {
+      return absl::NotFoundError(absl::StrCat(target_path, " was approved before there was a log"));
+    }
+    return std::move(*package.mutable_log_proof());
+  }
+
  private:
   Session& session_;
   Stub& stub_;
@@ -88,6 +105,7 @@ google::protobuf::Struct ToStruct(const ExportReport& report) {
   fields["metadata_written"].set_number_value(report.metadata_written);
   fields["images_written"].set_number_value(report.images_written);
   fields["bytes_written"].set_number_value(static_cast<double>(report.bytes_written));
+  fields["log_written"].set_number_value(report.log_written);
   fields["removed"].set_number_value(report.removed);
   auto& left_out = *fields["left_out"].mutable_list_value();
   for (const std::string& role : report.left_out) left_out.add_values()->set_string_value(role);
@@ -112,8 +130,8 @@ absl::Status ExportOnce(Session& session, Stub& stub, const ExportOptions& optio
   session.Say(absl::StrCat("Root ", report.root_version, ", snapshot ", report.snapshot_version,
                            ", timestamp ", report.timestamp_version, "; ", report.roles, " roles and ",
                            report.images, " images are in force. Wrote ", report.metadata_written,
-                           " metadata files and ", report.images_written, " images (", report.bytes_written,
-                           " bytes)",
+                           " metadata files, ", report.log_written, " files of the log and ",
+                           report.images_written, " images (", report.bytes_written, " bytes)",
                            options.prune ? absl::StrCat("; removed ", report.removed, " files.") : "."));
   return absl::OkStatus();
 }
@@ -142,7 +160,8 @@ void AddExportCommand(CLI::App& app, Session& session) {
       *app.get_subcommand("repository"), "export",
       "Verify the whole repository and write it as plain files, for a web server or a CDN: what is missing",
       [&session, flags] { return Export(session, *flags); });
-  verb->add_option("--out", flags->out, "the folder; metadata and targets below it are to be served")
+  verb->add_option("--out", flags->out,
+                   "the folder; metadata, targets, log and proofs below it are to be served")
       ->required();
   verb->add_option("--root", flags->root, "a root metadata file that you trust; needed for the first export");
   verb->add_flag("--prune", flags->prune,

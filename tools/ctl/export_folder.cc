@@ -81,7 +81,8 @@ absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) 
 }
 
 // "<number>.<role>.json", and not a root.
-bool IsVersionedMetadata(const std::string& name) {
+bool IsVersionedMetadata(const fs::path& path) {
+  const std::string name = path.filename();
   const std::vector<absl::string_view> parts = absl::StrSplit(name, absl::MaxSplits('.', 1));
   return parts.size() == 2 && !parts[0].empty() &&
          absl::c_all_of(parts[0], [](char c) { return absl::ascii_isdigit(c); }) &&
@@ -89,9 +90,13 @@ bool IsVersionedMetadata(const std::string& name) {
 }
 
 // "<sha256>.<name>".
-bool IsImage(const std::string& name) {
+bool IsImage(const fs::path& path) {
+  const std::string name = path.filename();
   return name.size() > 65 && name[64] == '.' && crypto::IsSha256Hex(name.substr(0, 64));
 }
+
+// "<index>.p/<width>".
+bool IsPartialTile(const fs::path& path) { return path.parent_path().extension() == ".p"; }
 
 }  // namespace
 
@@ -149,6 +154,11 @@ absl::StatusOr<std::optional<std::string>> ExportFolder::Read(const std::string&
   if (absl::IsNotFound(bytes.status())) return std::nullopt;
   RETURN_IF_ERROR(bytes.status());
   return *std::move(bytes);
+}
+
+bool ExportFolder::Has(const std::string& path) const {
+  std::error_code error;
+  return fs::is_regular_file(PathOf(path), error);
 }
 
 absl::StatusOr<bool> ExportFolder::Put(const std::string& path, absl::string_view bytes) {
@@ -226,14 +236,17 @@ absl::StatusOr<int> ExportFolder::Prune(const std::set<std::string>& keep) {
   int removed = 0;
   std::vector<fs::path> unwanted;
   std::error_code error;
-  for (const char* const top : {"metadata", "targets"}) {
+  const struct {
+    const char* top;
+    bool (*is_ours)(const fs::path&);
+  } kinds[] = {{"metadata", &IsVersionedMetadata}, {"targets", &IsImage}, {"log", &IsPartialTile}};
+  for (const auto& [top, is_ours] : kinds) {
     for (fs::recursive_directory_iterator entry(PathOf(top), error), end; !error && entry != end;
          entry.increment(error)) {
-      if (!entry->is_regular_file(error)) continue;
-      const std::string name = entry->path().filename();
-      const bool ours = top == absl::string_view("metadata") ? IsVersionedMetadata(name) : IsImage(name);
-      if (ours && !keep.contains(entry->path().lexically_relative(folder_)))
+      if (entry->is_regular_file(error) && is_ours(entry->path()) &&
+          !keep.contains(entry->path().lexically_relative(folder_))) {
         unwanted.push_back(entry->path());
+      }
     }
   }
   for (const fs::path& path : unwanted) {

@@ -38,6 +38,9 @@ class ExportFolder {
   // The file at `path`; nullopt if there is none.
   absl::StatusOr<std::optional<std::string>> Read(const std::string& path) const;
 
+  // Whether there is a file at `path`.
+  bool Has(const std::string& path) const;
+
   // Makes `path` hold `bytes`. False if it did already.
   absl::StatusOr<bool> Put(const std::string& path, absl::string_view bytes);
 
@@ -54,8 +57,9 @@ class ExportFolder {
   absl::StatusOr<std::set<std::string>> InForce() const;
   absl::Status SetInForce(const std::set<std::string>& paths);
 
-  // Removes versioned metadata and images that are not in `keep`, but no root, and nothing that is not of the
-  // form that an export writes; and what is left of transfers that were given up. Returns how many files.
+  // Removes versioned metadata, images and partial tiles of the log that are not in `keep`, but no root, and
+  // nothing that is not of the form that an export writes; and what is left of transfers that were given up.
+  // Returns how many files.
   absl::StatusOr<int> Prune(const std::set<std::string>& keep);
 
  private:

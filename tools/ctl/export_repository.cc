@@ -13,6 +13,7 @@
 #include "common/trust/metadata.h"
 #include "common/trust/verify.h"
 #include "tools/ctl/export_folder.h"
+#include "tools/ctl/export_log.h"
 
 namespace countersign::ctl {
 namespace {
@@ -43,6 +44,7 @@ class Export {
  private:
   absl::Status CollectImages();
   absl::Status FetchImages();
+  absl::Status PutLog();
   absl::StatusOr<std::string> Trusted(const std::string& role) const;
   absl::Status Put(const std::string& path, const std::string& bytes);
   absl::Status PutRole(const std::string& role, int64_t version);
@@ -122,6 +124,25 @@ absl::Status Export::FetchImages() {
         path));
     ++report_.images_written;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Export::PutLog() {
+  if (client_.root().log_key.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const tlog::VerifierKey key, tlog::VerifierKey::Parse(client_.root().log_key));
+  std::map<std::string, std::string> packages;
+  for (const trust::ReachedRole& role : roles_) {
+    for (const auto& [path, file] : role.targets->targets) {
+      // What nobody approved has no approval to prove.
+      if (!trust::IsPendingPath(path)) packages.emplace(path, file.sha256);
+    }
+  }
+  const LogFiles files = {
+      .file = [this](const std::string& path) { return source_.LogFile(path); },
+      .proof = [this](const std::string& target_path) { return source_.LogProof(target_path); }};
+  ASSIGN_OR_RETURN(LogReport log, ExportLog(files, folder_, key, packages, options_.reread));
+  report_.log_written = log.written;
+  in_force_.merge(log.in_force);
   return absl::OkStatus();
 }
 
@@ -214,6 +235,7 @@ absl::StatusOr<ExportReport> Export::Run() {
   ASSIGN_OR_RETURN(const std::set<std::string> in_force_before, folder_.InForce());
 
   RETURN_IF_ERROR(FetchImages());
+  RETURN_IF_ERROR(PutLog());
   for (const trust::ReachedRole& role : roles_) RETURN_IF_ERROR(PutRole(role.name, role.targets->version));
   RETURN_IF_ERROR(PutRole("targets", client_.targets().version));
   RETURN_IF_ERROR(PutRole("snapshot", client_.snapshot().version));

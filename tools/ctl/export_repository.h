@@ -21,6 +21,9 @@ class RepositorySource : public trust::Fetcher {
   // Hands the image with that digest from `offset` on to `sink`; an error of the sink comes out of it.
   virtual absl::Status Download(const std::string& sha256, int64_t offset, int64_t length,
                                 const std::function<absl::Status(absl::string_view)>& sink) = 0;
+  // See LogFiles.
+  virtual absl::StatusOr<std::string> LogFile(const std::string& path) = 0;
+  virtual absl::StatusOr<std::string> LogProof(const std::string& target_path) = 0;
 };
 
 struct ExportOptions {
@@ -43,6 +46,7 @@ struct ExportReport {
   int metadata_written = 0;  // files
   int images_written = 0;
   int64_t bytes_written = 0;  // of images
+  int log_written = 0;        // files of the log, and proofs
   int removed = 0;
   // Roles that are delegated and published, but not signed by who must sign; and why.
   std::vector<std::string> left_out;
@@ -51,10 +55,11 @@ struct ExportReport {
 // Writes what `source` has published to the folder, as far as it is not there:
 //   metadata/N.root.json (all), N.targets.json, N.<role>.json, N.snapshot.json, timestamp.json
 //   targets/<dir>/<sha256>.<name>
+//   log/, proofs/: see ExportLog(), if the root names the log's key
 // in the order that lets whoever is served from the folder at any moment see a whole repository: what
 // something refers to is there before it. Errors of TUF's client workflow if the source is refused, of
-// ExportFolder, and of the source; what was in force then stays so. FAILED_PRECONDITION (ROOT_REQUIRED,
-// ROOT_DIFFERS).
+// ExportLog(), ExportFolder, and of the source; what was in force then stays so. FAILED_PRECONDITION
+// (ROOT_REQUIRED, ROOT_DIFFERS).
 absl::StatusOr<ExportReport> ExportRepository(RepositorySource& source, const ExportOptions& options,
                                               absl::Time now);
 

@@ -14,6 +14,12 @@
 #include "common/crypto/digest.h"
 #include "common/file/file.h"
 #include "common/testing/status_matchers.h"
+#include "common/tlog/checkpoint.h"
+#include "common/tlog/entry.h"
+#include "common/tlog/memory_log.h"
+#include "common/tlog/proof.h"
+#include "common/tlog/reasons.h"
+#include "common/tlog/tile_reader.h"
 #include "common/trust/reasons.h"
 #include "common/trust/test_repository.h"
 #include "gmock/gmock.h"
@@ -31,6 +37,7 @@ using ::testing::SizeIs;
 
 const absl::Time kNow = absl::FromUnixSeconds(1767225600);
 constexpr char kPath[] = "acme/lamp/fw.bin";
+constexpr char kLog[] = "test.example/log";
 
 // A store that does what the test says, and can stop after so many answers.
 class TestSource : public RepositorySource {
@@ -61,6 +68,42 @@ class TestSource : public RepositorySource {
     }
     return absl::OkStatus();
   }
+
+  absl::StatusOr<std::string> LogFile(const std::string& path) override {
+    if (answers_left == 0) return absl::UnavailableError("the store went away");
+    --answers_left;
+    if (path != "checkpoint") return log.File(path);
+    if (log_signer == nullptr) return absl::NotFoundError(path);
+    return tlog::SignCheckpoint(log.Head(log.size(), kLog), *log_signer);
+  }
+
+  absl::StatusOr<std::string> LogProof(const std::string& target_path) override {
+    const auto found = proofs.find(target_path);
+    if (found == proofs.end()) return absl::NotFoundError(target_path);
+    return found->second;
+  }
+
+  // Writes the approval of an image into the log, and keeps its proof.
+  void Approve(const std::string& target_path, const std::string& image) {
+    tlog::LogEntry entry;
+    entry.kind = tlog::kPackageApproved;
+    entry.role = "acme";
+    entry.role_version = 1;
+    entry.metadata_sha256 = crypto::Sha256Hex("metadata");
+    entry.target_path = target_path;
+    entry.image_sha256 = crypto::Sha256Hex(image);
+    log.Append(entry.ToLeaf());
+    tlog::OfflineProof proof;
+    proof.extra = entry.ToLeaf();
+    proof.index = log.size() - 1;
+    proof.hashes = tlog::InclusionProof(proof.index, log.size(), log.Nodes()).value();
+    proof.checkpoint = tlog::SignCheckpoint(log.Head(log.size(), kLog), *log_signer).value();
+    proofs[target_path] = proof.Format();
+  }
+
+  tlog::MemoryLog log;
+  const crypto::Signer* log_signer = nullptr;  // no log without one
+  std::map<std::string, std::string> proofs;   // by target path
 
   void AddImage(const std::string& image) { images[crypto::Sha256Hex(image)] = image; }
 
@@ -407,6 +450,105 @@ TEST_F(ExportTest, AFlippedBitIsFoundByReading) {
   options_.reread = true;
   EXPECT_THAT(Export(), wrote(0, 1));
   EXPECT_OK(CheckWhole());
+}
+
+class ExportLogTest : public ExportTest {
+ protected:
+  ExportLogTest() : signer_(crypto::PemSigner::Generate(crypto::KeyType::kEd25519).value()) {
+    trust::Root next = repository_.root;
+    next.version = 2;
+    next.log_key = tlog::VerifierKey::Make(kLog, signer_.public_key()).value().Format();
+    repository_.RotateRoot(next, repository_.RootSigners());
+    source_.log_signer = &signer_;
+    Append(300);
+    source_.Approve(kPath, "image one");
+  }
+  void Append(int count) {
+    for (int i = 0; i < count; ++i) source_.log.Append(absl::StrCat("entry ", source_.log.size()));
+  }
+
+  crypto::PemSigner signer_;
+};
+
+const auto wrote_log = [](int files) { return IsOkAndHolds(Field(&ExportReport::log_written, files)); };
+
+TEST_F(ExportLogTest, TheLogIsThereWithAProofForEachPackage) {
+  // 301 entries: two bundles, two tiles of their hashes, one above; the head, and the proof.
+  EXPECT_THAT(Export(), wrote_log(7));
+  const tlog::VerifierKey key = tlog::VerifierKey::Parse(repository_.root.log_key).value();
+  const absl::StatusOr<tlog::Checkpoint> head = tlog::OpenCheckpoint(Served("log/checkpoint"), key);
+  ASSERT_OK(head);
+  absl::StatusOr<tlog::TileReader> log = tlog::TileReader::Open(
+      [this](const std::string& path) { return ReadFile(absl::StrCat(folder_, "/log/", path)); }, *head);
+  ASSERT_OK(log);
+  EXPECT_EQ(log->Entries(1)->at(0), "entry 256");
+  const absl::StatusOr<tlog::OfflineProof> proof =
+      tlog::OfflineProof::Parse(Served(absl::StrCat("proofs/", kPath, ".tlog-proof")));
+  ASSERT_OK(proof);
+  EXPECT_OK(proof->Verify(proof->extra, key));
+}
+
+TEST_F(ExportLogTest, OnlyWhatGrewIsWritten) {
+  ASSERT_OK(Export());
+  EXPECT_THAT(Export(), wrote_log(0));
+  Append(1);
+  EXPECT_THAT(Export(), wrote_log(3));  // a bundle, a tile, the head
+  options_.prune = true;
+  ASSERT_OK(Export());
+  EXPECT_EQ(Served("log/tile/0/001.p/45"), "(none)");
+  EXPECT_EQ(Served("log/tile/0/001.p/46").size(), 46 * 32);
+}
+
+TEST_F(ExportLogTest, TheLogAppearsBeforeItsHead) {
+  ASSERT_OK(Export());
+  Append(1);
+  Appearances appearances(
+      {folder_ + "/log", folder_ + "/log/tile/0/001.p", folder_ + "/log/tile/entries/001.p"});
+  ASSERT_OK(Export());
+  EXPECT_THAT(appearances.Take(), ElementsAre("46", "46", "checkpoint"));
+}
+
+// Two heads that contradict each other: what was exported stays, and nothing newer is served.
+TEST_F(ExportLogTest, ALogThatForgetsIsRefused) {
+  ASSERT_OK(Export());
+  const std::string timestamp = Served("metadata/timestamp.json");
+  const std::string checkpoint = Served("log/checkpoint");
+  PublishNext();
+  source_.log = tlog::MemoryLog();
+  Append(500);
+  EXPECT_THAT(Export(), StatusIs(absl::StatusCode::kInvalidArgument, tlog::kInconsistent));
+  source_.log = tlog::MemoryLog();
+  Append(5);
+  EXPECT_THAT(Export(), StatusIs(absl::StatusCode::kInvalidArgument, tlog::kInconsistent));
+  EXPECT_EQ(Served("metadata/timestamp.json"), timestamp);
+  EXPECT_EQ(Served("log/checkpoint"), checkpoint);
+}
+
+TEST_F(ExportLogTest, AHeadOfAnotherKeyIsRefused) {
+  const crypto::PemSigner thief = crypto::PemSigner::Generate(crypto::KeyType::kEd25519).value();
+  source_.log_signer = &thief;
+  EXPECT_THAT(Export(), StatusIs(absl::StatusCode::kInvalidArgument, tlog::kSignatureInvalid));
+}
+
+TEST_F(ExportLogTest, AProofAboutSomethingElseIsRefused) {
+  source_.Approve("acme/lamp/other.bin", "image two");
+  source_.proofs[kPath] = source_.proofs["acme/lamp/other.bin"];
+  EXPECT_THAT(Export(), StatusIs(absl::StatusCode::kInvalidArgument, tlog::kProofInvalid));
+}
+
+TEST_F(ExportLogTest, AnotherKeyBeginsAnotherLog) {
+  ASSERT_OK(Export());
+  const crypto::PemSigner next_signer = crypto::PemSigner::Generate(crypto::KeyType::kEd25519).value();
+  trust::Root next = repository_.root;
+  next.version = 3;
+  next.log_key = tlog::VerifierKey::Make(kLog, next_signer.public_key()).value().Format();
+  repository_.RotateRoot(next, repository_.RootSigners());
+  source_.log_signer = &next_signer;
+  source_.log = tlog::MemoryLog();
+  source_.Approve(kPath, "image one");
+  EXPECT_OK(Export());
+  const tlog::VerifierKey key = tlog::VerifierKey::Parse(next.log_key).value();
+  EXPECT_OK(tlog::OpenCheckpoint(Served("log/checkpoint"), key));
 }
 
 }  // namespace
