@@ -151,9 +151,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
   parts->proposals.emplace(parts->database, signing, *parts->log, &EncodePackageEvent);
   parts->packages.emplace(parts->database);
   parts->deltas.emplace(parts->database, config.delta_limits);
-  parts->api.emplace(PackageStoreApi::Parts{
-      parts->database, *parts->publications, *parts->images, *parts->proposals, *parts->packages,
-      *parts->deltas, *parts->blobs, *parts->log, *parts->tail, *config.clock, parts->server.registry()});
+  parts->api.emplace(PackageStoreApi::Parts{parts->database, *parts->publications, *parts->images,
+                                            *parts->proposals, *parts->packages, *parts->deltas,
+                                            *parts->blobs, *parts->log, *parts->tail, *config.clock,
+                                            parts->server.registry(), parts->server.executor()});
   parts->server.AddService(parts->api->Bind());
   parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
   parts->key_watch.emplace(parts->server,

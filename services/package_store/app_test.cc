@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <pqxx/pqxx>
 #include <string>
 #include <thread>
 #include <utility>
@@ -235,7 +236,7 @@ TEST_F(AppTest, AnImageThatBothPartiesSignedIsFoundAndVerifiedByAClient) {
 
 TEST_F(AppTest, FilesThatDoNotExistAreNotFoundAndNamesThatCannotExistAreRefused) {
   EXPECT_THAT(GetMetadata("2.root.json"), StatusIs(absl::StatusCode::kNotFound, "METADATA_NOT_FOUND"));
-  for (const std::string name : {"", "root.json", "0.root.json", "01.root.json", "1.Root.json", "1.a/b.json",
+  for (const std::string name : {"", "root.json", "0.root.json", "01.root.json", "1.a/b.json",
                                  "../1.root.json", "1.root.json.json", "99999999999.root.json"}) {
     EXPECT_THAT(GetMetadata(name), StatusIs(absl::StatusCode::kInvalidArgument, "NAME_INVALID")) << name;
   }
@@ -585,6 +586,26 @@ TEST_F(WorkerTest, MetadataIsKeptFreshAndItsExpiryIsShown) {
   clock_.Advance(absl::Hours(24 * 4));
   MetricsWith("countersign_package_store_renewals_total{role=\"snapshot\"} 1");
   EXPECT_EQ(SnapshotVersion(), 3);
+}
+
+class FilesTest : public AppTest {
+ protected:
+  FilesTest() : clock_(SystemClock().Now()) {}
+  void TearDown() override { store_.app().Stop(); }  // while there is a clock
+  void Configure(Config& config) override { config.clock = &clock_; }
+  FakeClock clock_;
+};
+
+TEST_F(FilesTest, NumberedFilesAreServedFromMemoryForAMinuteAndTheTimestampNever) {
+  const absl::StatusOr<std::string> root = GetMetadata("1.root.json");
+  ASSERT_OK(root);
+  ASSERT_OK(GetMetadata("timestamp.json"));
+  pqxx::connection connection(store_.config().database);
+  pqxx::nontransaction(connection).exec("UPDATE metadata_files SET content = 'of a backup'");
+  EXPECT_THAT(GetMetadata("timestamp.json"), IsOkAndHolds("of a backup"));
+  EXPECT_THAT(GetMetadata("1.root.json"), IsOkAndHolds(*root));
+  clock_.Advance(absl::Seconds(61));
+  EXPECT_THAT(GetMetadata("1.root.json"), IsOkAndHolds("of a backup"));
 }
 
 class UploadTest : public AppTest {

@@ -22,6 +22,7 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
   std::string delta_max_bytes = absl::StrCat(config.delta_limits.max_image_bytes);
   int delta_keep_days = absl::ToInt64Hours(config.delta_keep) / 24;
   int delta_lease_seconds = absl::ToInt64Seconds(config.delta_lease);
+  int renewal_interval_ms = absl::ToInt64Milliseconds(config.renewal_interval);
   rpc::AddServerFlags(app, config.server);
   rpc::AddFlag(app, "--database", config.database, "PostgreSQL connection string")->required();
   rpc::AddFlag(app, "--blob-dir", config.blob_dir, "Folder of the images; or --blob-s3");
@@ -60,17 +61,19 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
                "Another replica makes a delta whose maker has been silent for this long");
   rpc::AddFlag(app, "--scratch-dir", config.scratch_dir,
                "Folder where deltas are made; with room for two images and a delta");
+  rpc::AddFlag(app, "--renewal-interval-ms", renewal_interval_ms,
+               "How often to look whether snapshot or timestamp is to be signed again");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error));
   }
   if (!absl::SimpleAtoi(quota_bytes, &config.quota_bytes) || config.quota_bytes < 1 || upload_age_hours < 1 ||
-      snapshot_hours < 1 || timestamp_hours < 1) {
+      snapshot_hours < 1 || timestamp_hours < 1 || renewal_interval_ms < 1) {
     return Error(
         absl::StatusCode::kInvalidArgument, "BAD_FLAG",
-        "--quota-bytes, --upload-age-hours, --snapshot-lifetime-hours and --timestamp-lifetime-hours must be "
-        "whole numbers from 1.");
+        "--quota-bytes, --upload-age-hours, --snapshot-lifetime-hours, --timestamp-lifetime-hours and "
+        "--renewal-interval-ms must be whole numbers from 1.");
   }
   if (!absl::SimpleAtoi(delta_max_bytes, &config.delta_limits.max_image_bytes) ||
       config.delta_limits.max_image_bytes < 0 ||
@@ -98,6 +101,7 @@ absl::StatusOr<Config> ParseConfig(int argc, char** argv) {
   config.upload_age = absl::Hours(upload_age_hours);
   config.snapshot_lifetime = absl::Hours(snapshot_hours);
   config.timestamp_lifetime = absl::Hours(timestamp_hours);
+  config.renewal_interval = absl::Milliseconds(renewal_interval_ms);
   return config;
 }
 

@@ -6,9 +6,9 @@
 #include "common/status/macros.h"
 #include "countersign/package_store/v1/package_store.pb.h"
 #include "google/protobuf/io/coded_stream.h"
-#include "grpc/slice.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/slice.h"
+#include "services/package_store/api/chunk_buffers.h"
 
 namespace countersign::package_store {
 namespace {
@@ -17,16 +17,19 @@ constexpr int64_t kChunkBytes = 256 << 10;
 constexpr int kDataField = v1::DownloadImageResponse::kDataFieldNumber;
 static_assert(kDataField == int{v1::DownloadDeltaResponse::kDataFieldNumber});
 
+// The bytes on the wire that a response has before its data, at most.
+constexpr size_t kMaxHeaderBytes = 6;
+
 // A response with `size` bytes of data, as bytes on the wire; `*data` is where the bytes go.
-grpc_slice NewResponse(size_t size, char** data) {
+grpc::Slice NewResponse(ChunkBuffers& buffers, size_t size, char** data) {
   using google::protobuf::io::CodedOutputStream;
   constexpr uint8_t kDataTag = kDataField << 3 | 2;
   const size_t header = 1 + CodedOutputStream::VarintSize32(size);
-  // Not grpc_slice_malloc: a small slice holds its bytes in itself, and they move with it.
-  grpc_slice slice = grpc_slice_malloc_large(header + size);
-  uint8_t* start = GRPC_SLICE_START_PTR(slice);
+  char* start = nullptr;
+  grpc::Slice slice = buffers.Take(header + size, &start);
   *start = kDataTag;
-  *data = reinterpret_cast<char*>(CodedOutputStream::WriteVarint32ToArray(size, start + 1));
+  *data = reinterpret_cast<char*>(
+      CodedOutputStream::WriteVarint32ToArray(size, reinterpret_cast<uint8_t*>(start + 1)));
   return slice;
 }
 
@@ -40,7 +43,7 @@ class DownloadStream : public rpc::Producer<grpc::ByteBuffer> {
     if (left_ == 0) return rpc::Step::kEnd;
     const size_t size = std::min(left_, kChunkBytes);
     char* data = nullptr;
-    const grpc::Slice slice(NewResponse(size, &data), grpc::Slice::STEAL_REF);
+    const grpc::Slice slice = NewResponse(*buffers_, size, &data);
     RETURN_IF_ERROR(reader_->Read(offset_, data, size));
     *response = grpc::ByteBuffer(&slice, 1);
     offset_ += size;
@@ -52,6 +55,8 @@ class DownloadStream : public rpc::Producer<grpc::ByteBuffer> {
  private:
   const std::unique_ptr<BlobStore::Reader> reader_;
   const std::function<void(int64_t)> sent_;
+  const std::shared_ptr<ChunkBuffers> buffers_ =
+      std::make_shared<ChunkBuffers>(kMaxHeaderBytes + kChunkBytes);
   int64_t offset_;
   int64_t left_;
 };

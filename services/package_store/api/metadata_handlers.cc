@@ -21,12 +21,15 @@ absl::Status PackageStoreApi::PublishTargets(const rpc::Call&, const v1::Publish
   return absl::OkStatus();
 }
 
-absl::Status PackageStoreApi::GetMetadata(const rpc::Call&, const v1::GetMetadataRequest& request,
-                                          v1::MetadataFile* response) {
-  RETURN_IF_ERROR(CheckMetadataFileName(request.file_name()));
-  ASSIGN_OR_RETURN(*response->mutable_content(), parts_.publications.GetFile(request.file_name()));
+void PackageStoreApi::GetMetadata(const rpc::Call&, const v1::GetMetadataRequest& request,
+                                  v1::MetadataFile* response, rpc::Done done) {
+  if (const absl::Status status = CheckMetadataFileName(request.file_name()); !status.ok())
+    return done(status);
   response->set_file_name(request.file_name());
-  return absl::OkStatus();
+  files_.Get(request.file_name(), [response, done](const absl::StatusOr<MetadataFiles::Content>& content) {
+    if (content.ok()) response->set_content(**content);
+    done(content.status());
+  });
 }
 
 absl::Status PackageStoreApi::GetLogFile(const rpc::Call&, const v1::GetLogFileRequest& request,

@@ -17,6 +17,7 @@ metrics::CounterFamily SentBytes(metrics::Registry& registry) {
 
 PackageStoreApi::PackageStoreApi(const Parts& parts)
     : parts_(parts),
+      files_(parts.publications, parts.executor, parts.clock),
       sent_images_(SentBytes(parts.registry).With({"image"})),
       sent_deltas_(SentBytes(parts.registry).With({"delta"})),
       saved_bytes_(parts.registry
@@ -28,7 +29,7 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   auto service = std::make_unique<rpc::Service>(PackageStoreRoles());
   service->Unary("PublishRoot", this, &PackageStoreApi::PublishRoot);
   service->Unary("PublishTargets", this, &PackageStoreApi::PublishTargets);
-  service->Unary("GetMetadata", this, &PackageStoreApi::GetMetadata);
+  service->AsyncUnary("GetMetadata", this, &PackageStoreApi::GetMetadata, {.run_inline = true});
   service->Unary("CreateUpload", this, &PackageStoreApi::CreateUpload);
   service->Unary("GetUpload", this, &PackageStoreApi::GetUpload);
   service->ClientStream("WriteUpload", this, &PackageStoreApi::WriteUpload);

@@ -10,8 +10,10 @@
 #include "common/db/database.h"
 #include "common/feed/tail.h"
 #include "common/metrics/metrics.h"
+#include "common/rpc/executor.h"
 #include "common/rpc/handler.h"
 #include "countersign/package_store/v1/package_store.pb.h"
+#include "services/package_store/api/metadata_files.h"
 #include "services/package_store/storage/blob_store.h"
 #include "services/package_store/storage/deltas.h"
 #include "services/package_store/storage/images.h"
@@ -40,6 +42,7 @@ class PackageStoreApi {
     feed::Tail& tail;
     const Clock& clock;
     metrics::Registry& registry;
+    rpc::Executor& executor;
   };
   explicit PackageStoreApi(const Parts& parts);
 
@@ -51,8 +54,9 @@ class PackageStoreApi {
                            v1::MetadataFile* response);
   absl::Status PublishTargets(const rpc::Call& call, const v1::PublishTargetsRequest& request,
                               v1::MetadataFile* response);
-  absl::Status GetMetadata(const rpc::Call& call, const v1::GetMetadataRequest& request,
-                           v1::MetadataFile* response);
+  // On gRPC's thread: most answers are in memory.
+  void GetMetadata(const rpc::Call& call, const v1::GetMetadataRequest& request, v1::MetadataFile* response,
+                   rpc::Done done);
   absl::Status GetLogFile(const rpc::Call& call, const v1::GetLogFileRequest& request, v1::LogFile* response);
 
   // proposal_handlers.cc
@@ -97,6 +101,7 @@ class PackageStoreApi {
   absl::Status CheckDelta(const rpc::Call& call, const std::string& base_sha256, const std::string& sha256);
 
   const Parts parts_;
+  MetadataFiles files_;
   const metrics::Counter sent_images_;
   const metrics::Counter sent_deltas_;
   const metrics::Counter saved_bytes_;
