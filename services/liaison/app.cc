@@ -1,5 +1,6 @@
 #include "services/liaison/app.h"
 
+#include <deque>
 #include <optional>
 #include <utility>
 
@@ -20,8 +21,10 @@
 namespace countersign::liaison {
 namespace {
 
-// The workers use connections beside the executor's threads.
-constexpr int kOwnConnections = 3;
+// Backends that are asked at once, so that one that takes its time does not keep the others waiting.
+constexpr int kRefreshers = 4;
+// The workers use connections beside the executor's threads: each refresher another one for its lease.
+constexpr int kOwnConnections = 2 + 2 * kRefreshers;
 
 constexpr absl::Duration kHousekeepingInterval = absl::Minutes(10);
 // Longer than anybody tries a request again.
@@ -45,8 +48,8 @@ struct App::Parts {
         package_store(dialer, calls, config.package_store_address),
         api({store, package_store, *config.clock}),
         server(config.server),
-        refresher(
-            {store, package_store, dialer, calls, server.registry(), *config.clock, config.refresh_interval}),
+        refresher({store, package_store, dialer, calls, server.registry(), *config.clock,
+                   config.refresh_interval, config.stall_window}),
         messenger({store, dialer, calls, *config.clock, config.notice_retry}) {}
 
   db::Database database;
@@ -58,7 +61,7 @@ struct App::Parts {
   rpc::Server server;
   Refresher refresher;
   Messenger messenger;
-  std::optional<Periodic> refresher_thread;
+  std::deque<Periodic> refresher_threads;
   std::optional<Periodic> messenger_thread;
   std::optional<Periodic> housekeeping_thread;
 };
@@ -73,8 +76,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
                                        config.database_wait));
   parts->server.AddService(parts->api.Bind());
   parts->server.AddReadinessCheck("database", [&database = parts->database] { return database.Ping(); });
-  parts->refresher_thread.emplace("refresher", config.poll_interval,
-                                  [&refresher = parts->refresher] { return refresher.Round(); });
+  for (int i = 0; i < kRefreshers; ++i) {
+    parts->refresher_threads.emplace_back("refresher", config.poll_interval,
+                                          [&refresher = parts->refresher] { return refresher.Round(); });
+  }
   parts->messenger_thread.emplace("messenger", config.poll_interval,
                                   [&messenger = parts->messenger] { return messenger.Round(); });
   parts->housekeeping_thread.emplace(
@@ -101,7 +106,7 @@ int App::http_port() const { return parts_->server.http_port(); }
 void App::Stop() {
   parts_->server.Drain();
   parts_->calls.Cancel();
-  parts_->refresher_thread.reset();
+  parts_->refresher_threads.clear();
   parts_->messenger_thread.reset();
   parts_->housekeeping_thread.reset();
 }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -124,6 +125,8 @@ class OemBackend final : public mv1::ManufacturerService::Service {
     offered_.erase(id);
   }
   // The bytes that come for `sha256`.
+  // Says nothing when it is asked for images.
+  void FallSilent() { silent_ = true; }
   void Give(const std::string& sha256, const std::string& content, bool for_ever = false) {
     absl::MutexLock lock(&mutex_);
     images_[sha256] = {content, for_ever};
@@ -170,8 +173,12 @@ class OemBackend final : public mv1::ManufacturerService::Service {
     response->set_metadata(role_);
     return grpc::Status::OK;
   }
-  grpc::Status DownloadImage(grpc::ServerContext*, const mv1::DownloadImageRequest* request,
+  grpc::Status DownloadImage(grpc::ServerContext* context, const mv1::DownloadImageRequest* request,
                              Writer* writer) override {
+    while (silent_) {
+      if (context->IsCancelled()) return grpc::Status::CANCELLED;
+      std::this_thread::yield();
+    }
     Image image;
     {
       absl::MutexLock lock(&mutex_);
@@ -195,6 +202,7 @@ class OemBackend final : public mv1::ManufacturerService::Service {
 
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
+  std::atomic<bool> silent_ = false;
   absl::Mutex mutex_;
   std::map<std::string, common::v1::ReleaseInfo> offered_;
   std::map<std::string, Image> images_;
@@ -218,8 +226,10 @@ class AppTest : public ::testing::Test {
     config.package_store_address = images_.address();
     config.poll_interval = absl::Milliseconds(20);
     config.notice_retry = absl::Milliseconds(100);
+    Configure(config);
     ASSERT_OK_AND_ASSIGN(app_, App::Start(config));
   }
+  virtual void Configure(Config&) {}
 
   v1::LiaisonService::Stub& Stub(const Identity& identity) {
     auto& stub = stubs_[identity.ToString()];
@@ -364,6 +374,10 @@ TEST_F(AppTest, AManufacturerPushesWhatTheStoreHasAndAGatewayFindsIt) {
   EXPECT_THAT(Announce(kAcme, Release("lamp-2"), info),
               StatusIs(absl::StatusCode::kFailedPrecondition, "IMAGE_MISSING"));
   ASSERT_OK(images_.Upload(kAcme, "acme", "image 2").status());
+  common::v1::ReleaseInfo wrong_length = info;
+  wrong_length.mutable_image()->set_length_bytes(8);
+  EXPECT_THAT(Announce(kAcme, Release("lamp-2"), wrong_length),
+              StatusIs(absl::StatusCode::kInvalidArgument, "RELEASE_INVALID"));
   ASSERT_OK_AND_ASSIGN(const v1::Release announced, Announce(kAcme, Release("lamp-2"), info));
   EXPECT_EQ(announced.state(), v1::Release::STATE_AVAILABLE);
   EXPECT_EQ(announced.info().SerializeAsString(), info.SerializeAsString());
@@ -546,6 +560,66 @@ TEST_F(AppTest, WhoIsNotTheManufacturerIsToldAndBelievedNothing) {
   EXPECT_THAT(GetRelease(Release("lamp-1")), StatusIs(absl::StatusCode::kNotFound, "RELEASE_UNKNOWN"));
   EXPECT_THAT(impostor.notices(), IsEmpty());
   EXPECT_EQ(NoticeState("acme"), v1::Notice::STATE_PENDING);
+}
+
+TEST_F(AppTest, APageOfLongReleasesEndsBeforeItIsMoreThanAClientTakes) {
+  ASSERT_OK(Add("acme").status());
+  ASSERT_OK(images_.Upload(kAcme, "acme", "image").status());
+  constexpr int kReleases = 16;
+  common::v1::ReleaseInfo info = Info("acme", 1, "image");
+  const common::v1::UserNotice notice = info.notices(0);
+  while (info.ByteSizeLong() < 400'000) {
+    common::v1::UserNotice& added = *info.add_notices();
+    added = notice;
+    const int number = info.notices_size();
+    added.set_language({static_cast<char>('f' + number / 26), static_cast<char>('a' + number % 26)});
+    added.set_purpose(std::string(2000, 'p'));
+    added.set_changes(std::string(2000, 'c'));
+    added.set_unavailable_functions(std::string(2000, 'u'));
+    added.set_instructions(std::string(2000, 'i'));
+  }
+  for (int i = 1; i <= kReleases; ++i) {
+    info.mutable_image()->set_target_path(PathOf("acme", i));
+    ASSERT_OK(Announce(kAcme, Release(absl::StrCat("lamp-", i)), info).status());
+  }
+  v1::ListReleasesRequest request;
+  request.set_parent("manufacturers/acme");
+  int found = 0;
+  do {
+    ASSERT_OK_AND_ASSIGN(const v1::ListReleasesResponse page,
+                         Call(kOperator, &v1::LiaisonService::Stub::ListReleases, request));
+    EXPECT_LT(page.ByteSizeLong(), 4u << 20);
+    found += page.releases_size();
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(found, kReleases);
+}
+
+TEST_F(AppTest, ABackendThatSaysNothingHoldsUpNoOther) {
+  OemBackend acme(kAcme);
+  acme.OfferTrue("lamp-1", Info("acme", 1, "image"), "image");
+  acme.FallSilent();
+  OemBackend zeta(kZeta);
+  zeta.OfferTrue("lamp-1", Info("zeta", 1, "image"), "image");
+  ASSERT_OK(Add("acme", acme.address()).status());
+  while (StateOf(Release("lamp-1")) != v1::Release::STATE_RETRIEVING) std::this_thread::yield();
+  ASSERT_OK(Add("zeta", zeta.address()).status());
+  EXPECT_EQ(AwaitRefresh("zeta").last_refresh_error(), "");
+  EXPECT_EQ(StateOf(Release("lamp-1")), v1::Release::STATE_RETRIEVING);
+}
+
+class StallTest : public AppTest {
+ protected:
+  void Configure(Config& config) override { config.stall_window = absl::Milliseconds(50); }
+};
+
+TEST_F(StallTest, ABackendThatSaysNothingIsLeft) {
+  OemBackend acme(kAcme);
+  acme.OfferTrue("lamp-1", Info("acme", 1, "image"), "image");
+  acme.FallSilent();
+  ASSERT_OK(Add("acme", acme.address()).status());
+  EXPECT_EQ(AwaitRefresh("acme").last_refresh_state(), v1::Manufacturer::REFRESH_STATE_FAILED);
+  EXPECT_THAT(GetManufacturer("acme").last_refresh_error(), HasSubstr("BACKEND_STALLED"));
 }
 
 TEST_F(AppTest, ABackendThatIsAwayIsSaidToBeAndHoldsUpNoOther) {

@@ -19,7 +19,9 @@ struct Config {
   absl::Duration refresh_interval = absl::Hours(1);  // between two questions to one manufacturer's backend
   absl::Duration poll_interval =
       absl::Seconds(1);  // how often to look whether somebody is to be asked or told
-  absl::Duration notice_retry = absl::Minutes(1);    // until a notice is tried again
+  absl::Duration notice_retry = absl::Minutes(1);  // until a notice is tried again
+  absl::Duration stall_window =
+      absl::Seconds(30);  // a backend that sends next to nothing for as long is left
   absl::Duration database_wait = absl::Seconds(60);  // for the database to answer at the start
 
   const Clock* clock = &SystemClock();

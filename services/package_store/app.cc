@@ -146,10 +146,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Build(const Config& config) {
   if (!log.ok()) return Annotate(log.status(), "--log-key, --log-origin");
   parts->log = *std::move(log);
   parts->tail.emplace(parts->database);
-  parts->publications.emplace(parts->database, signing, *parts->log);
+  parts->publications.emplace(parts->database, signing, *parts->log, &EncodePackageEvent);
   parts->images.emplace(parts->database, *parts->blobs, config.quota_bytes);
   parts->proposals.emplace(parts->database, signing, *parts->log, &EncodePackageEvent);
-  parts->packages.emplace(parts->database);
+  parts->packages.emplace(parts->database, *parts->log, &EncodePackageEvent);
   parts->deltas.emplace(parts->database, config.delta_limits);
   parts->api.emplace(PackageStoreApi::Parts{parts->database, *parts->publications, *parts->images,
                                             *parts->proposals, *parts->packages, *parts->deltas,

@@ -30,6 +30,7 @@
 #include "services/rollout/clients/package_store_client.h"
 #include "services/rollout/domain/director_signer.h"
 #include "services/rollout/storage/director_store.h"
+#include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_migrations.h"
 #include "services/rollout/storage/rollout_store.h"
 #include "services/rollout/workers/conductor.h"
@@ -99,6 +100,11 @@ struct App::Parts {
               [this](const Ended& end) {
                 ended.With({PhaseName(end.state), FailureReasonName(end.failure_reason)}).Increment();
               }),
+        ended_packages(
+            database, *config.clock,
+            [this](const Ended& end) {
+              ended.With({PhaseName(end.state), FailureReasonName(end.failure_reason)}).Increment();
+            }),
         director_store(database, store),
         trusted_store(database),
         dialer(config.server.tls),
@@ -110,11 +116,11 @@ struct App::Parts {
             package_store, [this](const std::string& path) { return package_store.GetLogged(path); },
             trusted_store, std::move(keys.image_root), *config.clock),
         signer(keys.director, std::move(keys.consent),
-               [this](absl::string_view path) { return images.Find(path); }),
+               [this](absl::string_view path) { return FindApproved(path); }),
         director(director_store, store, signer, *config.clock, registry),
         planner(store, inventory, config.planning_lease),
         asker(store, consent),
-        conductor(store),
+        conductor(store, ended_packages),
         fanout(database, hints),
         housekeeping(database, store, hints, registry, {.clock = config.clock}),
         api({.store = store,
@@ -152,7 +158,15 @@ struct App::Parts {
     loop(fanout_loop, "hints", config.hint_interval, fanout);
     loop(housekeeping_loop, "housekeeping", config.metrics_interval, housekeeping);
     decisions.emplace(database, DecisionFollower(store, consent, asker, registry, [this] { Nudge(); }));
+    packages.emplace(database, PackageFollower(ended_packages, package_store, registry, [this] { Nudge(); }));
     components.emplace(database, ComponentFollower(store, inventory, registry, [this] { Nudge(); }));
+  }
+
+  // What another replica has heard of counts at once.
+  absl::StatusOr<ApprovedImage> FindApproved(absl::string_view path) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> why, ended_packages.Why(std::string(path)));
+    if (why.has_value()) return Error(absl::StatusCode::kNotFound, "PACKAGE_ENDED", *why);
+    return images.Find(path);
   }
 
   // Something changed that may be work for the workers of this replica; the others find it at their next
@@ -168,6 +182,7 @@ struct App::Parts {
     server.Drain();
     // Without the mutex: what is joined may nudge.
     if (decisions.has_value()) decisions->Stop();
+    if (packages.has_value()) packages->Stop();
     if (components.has_value()) components->Stop();
     for (std::optional<Loop>* loop :
          {&planner_loop, &asker_loop, &conductor_loop, &fanout_loop, &housekeeping_loop}) {
@@ -180,6 +195,7 @@ struct App::Parts {
   const metrics::CounterFamily ended;
   db::Database database;
   RolloutStore store;
+  EndedPackages ended_packages;
   DirectorStore director_store;
   DatabaseTrustedStore trusted_store;
   rpc::Dialer dialer;
@@ -199,7 +215,7 @@ struct App::Parts {
   RolloutApi api;
   absl::Mutex mutex;  // guards that the loops are there
   std::optional<Loop> planner_loop, asker_loop, conductor_loop, fanout_loop, housekeeping_loop;
-  std::optional<feed::Follower> decisions, components;
+  std::optional<feed::Follower> decisions, packages, components;
   rpc::Server server;
   rpc::KeyWatch key_watch;
 };

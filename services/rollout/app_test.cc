@@ -332,6 +332,7 @@ TEST_F(AppTest, ARolloutGoesFromPlanToSignedCompletion) {
 
 // HOME-6: only what the Management Authority approved is launched.
 TEST_F(AppTest, WhatIsNotApprovedAsPromisedIsNotLaunched) {
+  world_.PublishDirectorRoot();
   world_.AddHome("gw-1", {"ecu-1"});
   const ImageSpec published = world_.PublishImage(2);
   const auto refused = [&](const ImageSpec& image) {
@@ -514,6 +515,7 @@ TEST_F(AppTest, RolloutsAreListedNewestFirst) {
 
 // FOTA-T1: a hint says that there is something to look at, whichever replica knows it first.
 TEST_F(AppTest, HintsReachTheGatewaysStreamFromEveryReplica) {
+  world_.PublishDirectorRoot();
   const ImageSpec image = world_.PublishImage(2);
   world_.AddHome("gw-1", {"ecu-1"});
   const std::unique_ptr<Replica> other = world_.AnotherReplica();

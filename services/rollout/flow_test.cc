@@ -150,9 +150,88 @@ class FlowTest : public ::testing::Test {
     return targets.ok() && !targets->targets.empty();
   }
 
+  // The authority takes the image back.
+  void Revoke() {
+    using StoreStub = package_store::v1::PackageStoreService::Stub;
+    StoreStub& stub = world_.store.Stub({rpc::Role::kAuthority, "ma"});
+    package_store::v1::GetPackageRequest get;
+    get.set_target_path(image_.path);
+    ASSERT_OK_AND_ASSIGN(const package_store::v1::Package package, Call(stub, &StoreStub::GetPackage, get));
+    ASSERT_OK(Call(stub, &StoreStub::RevokePackage, world_.publisher.Revoke(package, "It bricks the lamp.")));
+  }
+
   World world_;
   const ImageSpec image_;
 };
+
+// SC-MA: revoked in the middle of a rollout.
+TEST_F(FlowTest, ARevokedPackageReachesNoFurtherComponent) {
+  // One is let in, the others wait for their turn or for their user.
+  for (const std::string gateway : {"gw-1", "gw-2", "gw-3"}) world_.AddHome(gateway, {"ecu-" + gateway});
+  AddPolicy("gw-1");
+  const std::string name = Launch({.max_concurrent = 1});
+  ASSERT_TRUE(Eventually([&] { return DirectorNames("gw-1"); }));
+  ASSERT_TRUE(Eventually([&] { return Prompts("gw-2").size() == 1 && Prompts("gw-3").size() == 1; }));
+  Answer("gw-2", consent::v1::DECISION_GRANTED);
+  Revoke();
+
+  ASSERT_TRUE(Eventually([&] { return Get(name).state() == v1::Rollout::STATE_COMPLETED; }));
+  EXPECT_EQ(Get(name).counts().cancelled(), 3);
+  EXPECT_EQ(Get(name).counts().failed(), 0) << "no device has failed";
+  EXPECT_THAT(Get(name).state_reason(), ::testing::HasSubstr("It bricks the lamp."));
+  v1::ListAssignmentsRequest list;
+  list.set_parent(name);
+  ASSERT_OK_AND_ASSIGN(const auto page, Call(*world_.As(kOperator), &Stub::ListAssignments, list));
+  for (const v1::Assignment& assignment : page.assignments()) {
+    EXPECT_EQ(assignment.phase(), common::v1::UPDATE_PHASE_CANCELLED);
+    EXPECT_EQ(assignment.failure_reason(), common::v1::FAILURE_REASON_NOT_APPROVED);
+    EXPECT_THAT(assignment.failure_detail(), ::testing::HasSubstr("revoked by authority/ma"));
+  }
+  // Whoever has the Director's metadata of before gets newer ones, and is not taken at its word meanwhile.
+  EXPECT_FALSE(DirectorNames("gw-1"));
+  v1::ReportProgressRequest progress;
+  progress.add_progress()->set_ecu_serial("ecu-gw-1");
+  progress.mutable_progress(0)->set_sha256(crypto::Sha256Hex(image_.content));
+  progress.mutable_progress(0)->set_phase(common::v1::UPDATE_PHASE_UPDATING);
+  ASSERT_OK_AND_ASSIGN(const auto taken, Call(*world_.As(Gateway("gw-1")), &Stub::ReportProgress, progress));
+  EXPECT_FALSE(taken.accepted(0));
+  EXPECT_TRUE(Eventually([&] { return Prompts("gw-3").empty(); }));
+}
+
+TEST_F(FlowTest, ARevocationLeavesWhatIsBeingWrittenButTheDirectorNamesItNoLonger) {
+  Home& home = world_.AddHome("gw-1", {"ecu-1"});
+  AddPolicy("gw-1");
+  const std::string name = Launch();
+  ASSERT_TRUE(IsLetIn(name));
+  ReportUpdating("gw-1", "ecu-1");
+  Revoke();
+  ASSERT_TRUE(Eventually([&] { return Get(name).state_reason() != ""; }));
+  EXPECT_EQ(Only(name).phase(), common::v1::UPDATE_PHASE_UPDATING);
+  World::Install(home.ecus["ecu-1"], image_);
+  ASSERT_OK(world_.Report(home));
+  ASSERT_TRUE(Reaches(name, common::v1::UPDATE_PHASE_SUCCEEDED));
+  EXPECT_FALSE(DirectorNames("gw-1"));
+}
+
+TEST_F(FlowTest, ARevokedPackageIsNotLaunched) {
+  Rollout rollout;
+  rollout.id = crypto::RandomHex(8);
+  rollout.spec.display_name = "Test";
+  rollout.created_by = "operator/alice";
+  rollout.create_time = SystemClock().Now();
+  ASSERT_OK(world_.rollouts().Create(
+      rollout, {World::ReleaseOf(image_)},
+      {"operator/alice", "Create", crypto::Uuid(), "", [](const Rollout&) { return std::string(); }}));
+  const std::string name = absl::StrCat("rollouts/", rollout.id);
+  ASSERT_TRUE(Eventually([&] { return Get(name).state() == v1::Rollout::STATE_READY; }));
+  Revoke();
+  v1::StartRolloutRequest request;
+  request.set_name(name);
+  request.set_request_id(crypto::Uuid());
+  const auto started = Call(*world_.As(kOperator), &Stub::StartRollout, request);
+  EXPECT_THAT(started, StatusIs(absl::StatusCode::kFailedPrecondition, "NOT_APPROVED"));
+  EXPECT_THAT(std::string(started.status().message()), ::testing::HasSubstr("It bricks the lamp."));
+}
 
 TEST_F(FlowTest, AStandingPolicyGrantsAndTheUpdateIsCompletedByTheSignedReport) {
   Home& home = world_.AddHome("gw-1", {"ecu-1"});

@@ -18,6 +18,7 @@ def test_six_services_patch_a_home_and_a_vehicle(story):  # noqa: F811
     story.try_altered_image()
     story.try_unapproved()
     story.try_without_consent()
+    story.try_revoked()
     story.try_other_home()
     story.try_other_hardware()
 

@@ -18,8 +18,10 @@ void AddFleetCommands(CLI::App& app, Session& session);
 void AddLiaisonCommands(CLI::App& app, Session& session);
 // delta.
 void AddDeltaCommands(CLI::App& app, Session& session);
-// image, proposal, package, repository.
+// image, package, repository.
 void AddPackageCommands(CLI::App& app, Session& session);
+// proposal.
+void AddProposalCommands(CLI::App& app, Session& session);
 // repository export; after AddPackageCommands().
 void AddExportCommand(CLI::App& app, Session& session);
 // log.

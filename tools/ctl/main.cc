@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   AddFleetCommands(app, session);
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
+  AddProposalCommands(app, session);
   AddExportCommand(app, session);
   AddLogCommands(app, session);
   AddDeltaCommands(app, session);

@@ -1,9 +1,7 @@
-// image, proposal, package, repository: images on their way to approval, and the image repository.
+// image, package, repository: images on their way to approval, and the image repository.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,16 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/crypto/digest.h"
-#include "common/crypto/hex.h"
 #include "common/crypto/open_signer.h"
 #include "common/crypto/random.h"
 #include "common/crypto/signer.h"
 #include "common/file/file.h"
 #include "common/status/errors.h"
 #include "common/trust/dsse.h"
-#include "common/trust/envelope.h"
-#include "common/trust/keys.h"
-#include "common/trust/metadata.h"
+#include "common/trust/revocation.h"
 #include "countersign/package_store/v1/package_store.grpc.pb.h"
 #include "tools/ctl/call.h"
 #include "tools/ctl/commands.h"
@@ -158,76 +153,40 @@ absl::Status ShowUrl(Session& session, const std::string& sha256) {
   return absl::OkStatus();
 }
 
-// The digest of an image as the store gives it out, without keeping it.
-absl::Status CheckStoredImage(Stub& stub, const v1::ProposedTarget& target) {
-  v1::DownloadImageRequest request;
-  request.set_sha256(target.sha256());
-  rpc::CallContext context(absl::InfiniteFuture());
-  auto reader = stub.DownloadImage(context.get(), request);
-  crypto::Sha256Stream digest;
-  int64_t length = 0;
-  v1::DownloadImageResponse response;
-  while (reader->Read(&response)) {
-    digest.Update(response.data());
-    length += response.data().size();
-  }
-  RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
-  if (digest.FinishHex() == target.sha256() && length == target.length_bytes()) return absl::OkStatus();
-  return Error(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
-               absl::StrCat("the image of ", target.target_path(),
-                            " is not the one that the proposal names: do not approve it"));
-}
-
-// What the authority states about one target, signed (SC-GEN-11).
-absl::StatusOr<std::string> Statement(const v1::Proposal& proposal, const v1::ProposedTarget& target,
-                                      int valid_days, const crypto::Signer& signer) {
-  trust::ApprovalStatement statement;
-  statement.sha256 = target.sha256();
-  statement.target_path = target.target_path();
-  statement.role_version = proposal.role_version();
-  statement.hardware_ids.assign(target.hardware_ids().begin(), target.hardware_ids().end());
-  statement.release_counter = target.release_counter();
-  statement.valid_from = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
-  statement.valid_until = statement.valid_from + absl::Hours(24) * valid_days;
-  trust::DsseEnvelope envelope = statement.ToEnvelope();
-  RETURN_IF_ERROR(envelope.Sign(signer));
-  return envelope.Serialise();
-}
-
-absl::Status Approve(Session& session, const std::string& name, const std::string& key, int valid_days) {
+// Signs and sends the revocation of a package as the store has it.
+absl::Status Revoke(Session& session, const std::string& path, const std::string& reason,
+                    const std::string& key) {
   ASSIGN_OR_RETURN(const std::unique_ptr<crypto::Signer> signer, crypto::OpenSigner(key));
   ASSIGN_OR_RETURN(auto stub, MakeStub<PackageStoreService>(session, "package-store"));
-  v1::GetProposalRequest get;
-  get.set_name(name);
-  ASSIGN_OR_RETURN(const v1::Proposal proposal, Call(session, *stub, &Stub::GetProposal, get));
-  // What is signed is what was read here: the store's account of the targets is not taken for it.
-  ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(proposal.metadata()));
-  ASSIGN_OR_RETURN(const trust::Targets targets, trust::Targets::Parse(envelope));
-  v1::ApproveProposalRequest request;
-  request.set_name(name);
-  request.set_request_id(crypto::Uuid());
-  for (const v1::ProposedTarget& target : proposal.changed_targets()) {
-    const auto signed_target = targets.targets.find(target.target_path());
-    if (signed_target == targets.targets.end() || signed_target->second.sha256 != target.sha256() ||
-        signed_target->second.length != target.length_bytes() ||
-        signed_target->second.custom.release_counter != target.release_counter()) {
-      return Error(absl::StatusCode::kDataLoss, "PROPOSAL_INCONSISTENT",
-                   absl::StrCat("what the store says of ", target.target_path(),
-                                " is not what the manufacturer signed"));
-    }
-    RETURN_IF_ERROR(CheckStoredImage(*stub, target));
-    ASSIGN_OR_RETURN(*request.add_approval_statements(), Statement(proposal, target, valid_days, *signer));
-  }
+  v1::GetPackageRequest get;
+  get.set_target_path(path);
+  get.set_include_revoked(true);
+  ASSIGN_OR_RETURN(const v1::Package package, Call(session, *stub, &Stub::GetPackage, get));
+  trust::RevocationStatement statement;
+  statement.sha256 = package.sha256();
+  statement.target_path = path;
+  statement.role_version = package.role_version();
+  statement.reason = reason;
+  statement.revoked_at = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
+  trust::DsseEnvelope envelope = statement.ToEnvelope();
   RETURN_IF_ERROR(envelope.Sign(*signer));
-  const std::string key_id = trust::KeyId(signer->public_key());
-  for (const trust::Signature& signature : envelope.signatures()) {
-    if (signature.key_id != key_id) continue;
-    v1::MetadataSignature& mine = *request.add_signatures();
-    mine.set_key_id(key_id);
-    mine.set_signature(crypto::HexEncode(signature.bytes));
-  }
-  ASSIGN_OR_RETURN(const v1::Proposal approved, Call(session, *stub, &Stub::ApproveProposal, request));
-  session.Print(approved);
+  v1::RevokePackageRequest request;
+  request.set_target_path(path);
+  request.set_reason(reason);
+  request.set_revocation_statement(envelope.Serialise());
+  request.set_request_id(crypto::Uuid());
+  ASSIGN_OR_RETURN(const v1::Package revoked, Call(session, *stub, &Stub::RevokePackage, request));
+  session.Print(revoked);
+  session.Say(absl::StrCat(
+      "\nNo gateway gets it from now on, and rollouts of it stop. What remains to be done:\n"
+      "- Clients that verify the metadata alone still accept it: the role of ",
+      revoked.manufacturer(), " lists it. Have the manufacturer propose its next version without ", path,
+      ", and approve that. If the manufacturer does not act, publish top-level targets with other keys for "
+      "it "
+      "(`repository publish-targets`): all its packages are withdrawn then, until both sign them again.\n"
+      "- Devices that run it go on running it: `device components --filter 'manufacturer = \"",
+      revoked.manufacturer(), "\" AND version = \"", revoked.version(),
+      "\"'` names those of its version. They need a release with a higher counter."));
   return absl::OkStatus();
 }
 
@@ -255,79 +214,6 @@ void AddImage(CLI::App& app, Session& session) {
   verb->add_option("sha256", flags->sha256, "SHA-256 of the image")->required();
 }
 
-void AddProposal(CLI::App& app, Session& session) {
-  CLI::App& group =
-      *app.add_subcommand("proposal", "What manufacturers propose and the Management Authority decides");
-  group.require_subcommand(1);
-
-  struct Flags {
-    std::string manufacturer, file, name, key, reason;
-    int valid_days = 90;
-  };
-  auto flags = std::make_shared<Flags>();
-  CLI::App* verb = session.AddVerb(
-      group, "create", "Propose signed role metadata (manufacturer)", [&session, flags]() -> absl::Status {
-        v1::CreateProposalRequest request;
-        request.set_parent(ResourceName("manufacturers", flags->manufacturer));
-        ASSIGN_OR_RETURN(*request.mutable_metadata(), ReadFile(flags->file));
-        request.set_request_id(crypto::Uuid());
-        return CallAndPrint<PackageStoreService>(session, "package-store", &Stub::CreateProposal, request);
-      });
-  verb->add_option("manufacturer", flags->manufacturer, "id of the manufacturer")->required();
-  verb->add_option("file", flags->file, "the signed role metadata")->required();
-
-  struct List {
-    std::string state;
-    v1::ListProposalsRequest request;
-  };
-  auto list = std::make_shared<List>();
-  list->request.set_parent("-");
-  static const std::map<std::string, v1::Proposal::State> kStates = {
-      {"waiting", v1::Proposal::STATE_AWAITING_APPROVAL},
-      {"approved", v1::Proposal::STATE_APPROVED},
-      {"refused", v1::Proposal::STATE_REFUSED}};
-  verb = session.AddVerb(group, "list", "List proposals", [&session, list] {
-    list->request.set_parent(ResourceName("manufacturers", list->request.parent()));
-    if (!list->state.empty()) list->request.set_state(kStates.at(list->state));
-    return ListAndPrint<PackageStoreService>(session, "package-store", &Stub::ListProposals, list->request,
-                                             &v1::ListProposalsResponse::proposals,
-                                             {{"PROPOSAL", "name"},
-                                              {"STATE", "state"},
-                                              {"VERSION", "role_version"},
-                                              {"BY", "proposed_by"},
-                                              {"DECIDED BY", "decided_by"},
-                                              {"REFUSED BECAUSE", "refusal_reason"}});
-  });
-  verb->add_option("--manufacturer", *list->request.mutable_parent(), "only those of this manufacturer");
-  verb->add_option("--state", list->state, "waiting, approved or refused")->check(CLI::IsMember(kStates));
-
-  verb = session.AddVerb(group, "show", "Show a proposal", [&session, flags] {
-    v1::GetProposalRequest request;
-    request.set_name(flags->name);
-    return CallAndPrint<PackageStoreService>(session, "package-store", &Stub::GetProposal, request);
-  });
-  verb->add_option("name", flags->name, "manufacturers/{manufacturer}/proposals/{proposal}")->required();
-
-  verb = session.AddVerb(
-      group, "approve", "Fetch what is proposed, check its images, and sign it (Management Authority)",
-      [&session, flags] { return Approve(session, flags->name, flags->key, flags->valid_days); });
-  verb->add_option("name", flags->name, "manufacturers/{manufacturer}/proposals/{proposal}")->required();
-  verb->add_option("--key", flags->key, "the Management Authority's private key, PEM file or PKCS#11 URI")
-      ->required();
-  verb->add_option("--valid-days", flags->valid_days, "days that the approval statements hold")
-      ->check(CLI::Range(1, 3650));
-
-  verb = session.AddVerb(group, "refuse", "Refuse a proposal (Management Authority)", [&session, flags] {
-    v1::RefuseProposalRequest request;
-    request.set_name(flags->name);
-    request.set_reason(flags->reason);
-    request.set_request_id(crypto::Uuid());
-    return CallAndPrint<PackageStoreService>(session, "package-store", &Stub::RefuseProposal, request);
-  });
-  verb->add_option("name", flags->name, "manufacturers/{manufacturer}/proposals/{proposal}")->required();
-  verb->add_option("--reason", flags->reason, "why, for the manufacturer")->required();
-}
-
 void AddPackage(CLI::App& app, Session& session) {
   CLI::App& group = *app.add_subcommand("package", "Packages that both parties signed");
   group.require_subcommand(1);
@@ -338,6 +224,8 @@ void AddPackage(CLI::App& app, Session& session) {
   });
   verb->add_option("target-path", *get->mutable_target_path(), "its path in the image repository")
       ->required();
+  verb->add_flag_callback(
+      "--revoked", [get] { get->set_include_revoked(true); }, "also one that was revoked or withdrawn");
 
   auto list = std::make_shared<v1::ListPackagesRequest>();
   list->set_parent("-");
@@ -350,9 +238,40 @@ void AddPackage(CLI::App& app, Session& session) {
                                               {"HARDWARE", "hardware_ids"},
                                               {"BYTES", "length_bytes"},
                                               {"APPROVED BY", "approved_by"},
-                                              {"AT", "approve_time"}});
+                                              {"AT", "approve_time"},
+                                              {"STATE", "state"}});
   });
   verb->add_option("--manufacturer", *list->mutable_parent(), "only those of this manufacturer");
+  verb->add_flag_callback(
+      "--revoked", [list] { list->set_include_revoked(true); }, "also those that were revoked or withdrawn");
+
+  struct Flags {
+    std::string path, reason, key;
+  };
+  auto flags = std::make_shared<Flags>();
+  verb =
+      session.AddVerb(group, "revoke", "Take a package back, at once and for ever (Management Authority)",
+                      [&session, flags] { return Revoke(session, flags->path, flags->reason, flags->key); });
+  verb->add_option("target-path", flags->path, "its path in the image repository")->required();
+  verb->add_option("--reason", flags->reason, "why, for everybody")->required();
+  verb->add_option("--key", flags->key, "the Management Authority's private key, PEM file or PKCS#11 URI")
+      ->required();
+
+  auto history = std::make_shared<v1::ListPackageEventsRequest>();
+  history->set_parent("-");
+  verb = session.AddVerb(group, "history", "Who did what, when and why, newest first", [&session, history] {
+    history->set_parent(ResourceName("manufacturers", history->parent()));
+    return ListAndPrint<PackageStoreService>(session, "package-store", &Stub::ListPackageEvents, *history,
+                                             &v1::ListPackageEventsResponse::events,
+                                             {{"TIME", "time"},
+                                              {"WHAT", "kind"},
+                                              {"PACKAGE", "target_path"},
+                                              {"BY", "identity"},
+                                              {"WHY", "reason"},
+                                              {"KEYS", "key_ids"}});
+  });
+  verb->add_option("target-path", *history->mutable_target_path(), "only of this package");
+  verb->add_option("--manufacturer", *history->mutable_parent(), "only of this manufacturer");
 }
 
 void AddRepository(CLI::App& app, Session& session) {
@@ -394,7 +313,6 @@ void AddRepository(CLI::App& app, Session& session) {
 
 void AddPackageCommands(CLI::App& app, Session& session) {
   AddImage(app, session);
-  AddProposal(app, session);
   AddPackage(app, session);
   AddRepository(app, session);
 }

@@ -43,6 +43,7 @@ def tell(story: Story, narrator: Narrator, set_up_done=lambda: None) -> None:
     story.try_altered_image()
     story.try_unapproved()
     story.try_without_consent()
+    story.try_revoked()
     story.try_other_home()
     story.try_other_hardware()
     narrator.chapter("5. Every device, before and after\n")

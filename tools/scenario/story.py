@@ -363,6 +363,21 @@ class Story:
         self.note_refusal("a new function that the policy does not cover and the resident declines",
                           f"the resident said no ({assignment['failure_reason']}); the thermostat stays on 1.1.0")
 
+    def try_revoked(self) -> None:
+        """After try_without_consent(), and last of those that publish: acme's role lists the revoked path until it is taken out."""
+        suite = self.suite
+        rollout = self.create_rollout("New functions, once more", [WITHOUT_CONSENT])
+        suite.ctl(OPERATOR, "rollout", "start", rollout)
+        self.expect_phase(rollout, "thermostat-0001", "AWAITING_CONSENT")
+        suite.ctl(AUTHORITY, "package", "revoke", WITHOUT_CONSENT.target_path, "--reason", "It leaks the resident's habits.",
+                  "--key", suite.key("authority"))
+        assignment = self.expect_phase(rollout, "thermostat-0001", "CANCELLED")
+        if assignment["failure_reason"] != "FAILURE_REASON_NOT_APPROVED":
+            raise RuntimeError(f"what was revoked was cancelled for {assignment['failure_reason']}")
+        self.expect_version("thermostat-0001", "1.1.0")
+        self.note_refusal("an approved package that the Management Authority takes back while the resident is being asked",
+                          f"{assignment['failure_detail']} The thermostat stays on 1.1.0")
+
     def try_altered_image(self) -> None:
         suite = self.suite
         proposal = self.push([ALTERED])

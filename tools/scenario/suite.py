@@ -134,6 +134,8 @@ class Suite:
         self.prefixes: dict[str, list] = {}
         # Where the package store has its images.
         self.blob_flags = [f"--blob-dir={folder / 'blobs'}"]
+        # Of the programs that run to their end.
+        self.environment: dict[str, str] = {}
         self._ports = {process: (ReservedPort(), ReservedPort())
                        for name in SERVICES for process in self.processes_of(name)}
 
@@ -145,7 +147,8 @@ class Suite:
     def run(self, *command) -> str:
         """Runs a program to its end and returns what it printed."""
         command = [str(part) for part in command]
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                                env={**os.environ, **self.environment})
         if result.returncode != 0:
             raise CommandFailed(command, result.returncode, result.stderr or result.stdout)
         return result.stdout
@@ -240,6 +243,7 @@ class Suite:
 
     def launch(self, image_root: pathlib.Path) -> None:
         """Starts the services and waits until each is ready."""
+        self.environment["COUNTERSIGN_IMAGE_ROOT"] = str(image_root)
         for name in SERVICES:
             database = self.cluster.create_database(name.replace("-", "_"))
             for process in self.processes_of(name):

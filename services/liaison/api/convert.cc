@@ -18,6 +18,7 @@ constexpr size_t kMaxAddressSize = 256;
 constexpr size_t kMaxModels = 64;
 constexpr size_t kMaxModelSize = 64;
 constexpr size_t kMaxNoticeSize = 4000;
+constexpr size_t kMaxReleaseBytes = 1 << 20;
 
 google::protobuf::Timestamp ToProto(absl::Time time) {
   return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
@@ -86,6 +87,9 @@ absl::StatusOr<domain::Release> MakeRelease(absl::string_view manufacturer, absl
                    "a release's id must be lower-case letters, digits, '-' and '.', at most 63");
   }
   RETURN_IF_ERROR(Annotate(update::CheckReleaseInfo(info), release_id));
+  if (info.ByteSizeLong() > kMaxReleaseBytes) {
+    return Invalid("RELEASE_INVALID", absl::StrCat(release_id, ": info: must be at most 1 MiB in all"));
+  }
   const std::string component = update::ComponentOf(info.image().target_path());
   if (!absl::StartsWith(component, absl::StrCat(manufacturer, "/"))) {
     return Invalid("RELEASE_INVALID", absl::StrCat(release_id, ": info.image.target_path: must be ",

@@ -1,5 +1,6 @@
 #include "services/liaison/api/liaison_api.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,8 @@ namespace {
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
 constexpr int kMaxComponents = 1000;
+// An answer ends early rather than grow beyond what a client takes: a release has up to 1 MiB.
+constexpr size_t kMaxAnswerBytes = 2 << 20;
 
 // A manufacturer touches its own things only; whoever else the role table lets in touches all.
 absl::Status CheckOwner(const rpc::Call& call, absl::string_view manufacturer) {
@@ -136,13 +139,18 @@ absl::Status LiaisonApi::CreateRelease(const rpc::Call& call, const v1::CreateRe
   RETURN_IF_ERROR(CheckOwner(call, name.manufacturer));
   ASSIGN_OR_RETURN(domain::Release release, MakeRelease(name.manufacturer, name.release_id,
                                                         request.release().info(), parts_.clock.Now()));
-  const std::string& sha256 = request.release().info().image().sha256();
-  ASSIGN_OR_RETURN(const bool stored,
-                   parts_.package_store.HasImage(name.manufacturer, sha256, call.deadline()));
-  if (!stored) {
+  const common::v1::Image& image = request.release().info().image();
+  ASSIGN_OR_RETURN(const std::optional<int64_t> stored,
+                   parts_.package_store.StoredLength(name.manufacturer, image.sha256(), call.deadline()));
+  if (!stored.has_value()) {
     return Error(absl::StatusCode::kFailedPrecondition, "IMAGE_MISSING",
-                 absl::StrCat("the package store has no whole image ", sha256, " of ", name.manufacturer,
-                              ": upload it first"));
+                 absl::StrCat("the package store has no whole image ", image.sha256(), " of ",
+                              name.manufacturer, ": upload it first"));
+  }
+  if (*stored != image.length_bytes()) {
+    return Error(absl::StatusCode::kInvalidArgument, "RELEASE_INVALID",
+                 absl::StrCat(name.release_id, ": info.image.length_bytes: the image has ", *stored,
+                              " bytes, not ", image.length_bytes()));
   }
   release.state = domain::ReleaseState::kAvailable;
   return Answer(parts_.store.CreateRelease(mutation, release, &Encode<domain::Release>), response);
@@ -165,10 +173,18 @@ absl::Status LiaisonApi::ListReleases(const rpc::Call& call, const v1::ListRelea
   ASSIGN_OR_RETURN(const Page page, ToPage(call, request, manufacturer, 2));
   ASSIGN_OR_RETURN(const std::vector<domain::Release> releases,
                    parts_.store.ListReleases(manufacturer, {page.after[0], page.after[1]}, page.size));
-  for (const domain::Release& release : releases) *response->add_releases() = ToProto(release);
-  if (static_cast<int>(releases.size()) == page.size) {
+  size_t bytes = 0;
+  int shown = 0;
+  for (const domain::Release& release : releases) {
+    if (bytes > kMaxAnswerBytes) break;
+    bytes += release.info.size();
+    ++shown;
+    *response->add_releases() = ToProto(release);
+  }
+  if (shown == page.size || shown < static_cast<int>(releases.size())) {
+    const domain::Release& last = releases[shown - 1];
     response->set_next_page_token(
-        db::EncodePageToken(page.scope, {releases.back().manufacturer, releases.back().offer.release_id}));
+        db::EncodePageToken(page.scope, {last.manufacturer, last.offer.release_id}));
   }
   return absl::OkStatus();
 }
@@ -181,6 +197,7 @@ absl::Status LiaisonApi::FindUpdates(const rpc::Call&, const v1::FindUpdatesRequ
   }
   // Devices of one model are many, their releases few: each pair is looked up once.
   std::map<std::pair<std::string, std::string>, std::vector<domain::Release>> offered;
+  size_t bytes = 0;
   for (const v1::InstalledComponent& component : request.components()) {
     const std::pair<std::string, std::string> key(component.manufacturer(), component.model());
     if (const auto [entry, missing] = offered.try_emplace(key); missing) {
@@ -190,6 +207,12 @@ absl::Status LiaisonApi::FindUpdates(const rpc::Call&, const v1::FindUpdatesRequ
     for (const domain::Release& release : offered[key]) offers.push_back(&release.offer);
     const std::optional<size_t> found = domain::FindUpdate(offers, FromProto(component));
     if (!found.has_value()) continue;
+    bytes += offered[key][*found].info.size();
+    if (bytes > kMaxAnswerBytes) {
+      return Error(absl::StatusCode::kResourceExhausted, "ANSWER_TOO_LARGE",
+                   absl::StrCat("components: what is new for these is more than an answer takes; ask for ",
+                                std::max(response->updates_size(), 1), " at once"));
+    }
     v1::AvailableUpdate& update = *response->add_updates();
     update.set_ecu_serial(component.ecu_serial());
     *update.mutable_release() = ToProto(offered[key][*found]);

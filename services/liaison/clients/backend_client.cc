@@ -3,9 +3,12 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
+#include <atomic>
+
 #include "absl/strings/str_cat.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/worker/periodic.h"
 #include "countersign/manufacturer/v1/manufacturer.grpc.pb.h"
 #include "services/liaison/domain/names.h"
 
@@ -16,6 +19,7 @@ namespace v1 = manufacturer::v1;
 namespace {
 
 constexpr size_t kMaxReleases = 10'000;
+constexpr int64_t kMinimumBytesPerSecond = 16 << 10;
 
 }  // namespace
 
@@ -64,7 +68,7 @@ absl::StatusOr<std::optional<std::string>> BackendClient::GetRoleMetadata(absl::
 
 absl::Status BackendClient::DownloadImage(absl::string_view sha256, int64_t offset,
                                           absl::FunctionRef<absl::Status(absl::string_view)> sink,
-                                          absl::Time deadline) {
+                                          absl::Time deadline, absl::Duration stall_window) {
   v1::DownloadImageRequest request;
   request.set_sha256(std::string(sha256));
   request.set_offset(offset);
@@ -73,9 +77,29 @@ absl::Status BackendClient::DownloadImage(absl::string_view sha256, int64_t offs
   const auto reader = state_->stub->DownloadImage(context.get(), request);
   v1::DownloadImageResponse response;
   absl::Status taken;
-  while (taken.ok() && reader->Read(&response)) taken = sink(response.data());
+  std::atomic<int64_t> received = 0;
+  std::atomic<bool> stalled = false;
+  {
+    const int64_t wanted = kMinimumBytesPerSecond * absl::ToDoubleSeconds(stall_window);
+    int64_t seen = -wanted;  // the first round is at once
+    const Periodic guard("download from a backend", stall_window, [&] {
+      const int64_t now = received;
+      if (now - seen < wanted && !stalled.exchange(true)) context->TryCancel();
+      seen = now;
+      return absl::OkStatus();
+    });
+    while (taken.ok() && reader->Read(&response)) {
+      received += response.data().size();
+      taken = sink(response.data());
+    }
+  }
   if (!taken.ok()) context->TryCancel();
   const absl::Status ended = rpc::FromGrpc(reader->Finish());
+  if (taken.ok() && stalled && !ended.ok()) {
+    return Error(absl::StatusCode::kDeadlineExceeded, "BACKEND_STALLED",
+                 absl::StrCat("the backend sent less than ", kMinimumBytesPerSecond, " bytes a second for ",
+                              absl::FormatDuration(stall_window)));
+  }
   return taken.ok() ? ended : taken;
 }
 

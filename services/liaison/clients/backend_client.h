@@ -35,9 +35,11 @@ class BackendClient {
   absl::StatusOr<std::optional<std::string>> GetRoleMetadata(absl::Time deadline);
 
   // The bytes of an image from `offset` on, to `sink`, until they end or it returns an error. How many come
-  // is for the sink to judge.
+  // is for the sink to judge. A backend that sends less than 16 KiB a second for all of a `stall_window` is
+  // left: DEADLINE_EXCEEDED (BACKEND_STALLED).
   absl::Status DownloadImage(absl::string_view sha256, int64_t offset,
-                             absl::FunctionRef<absl::Status(absl::string_view)> sink, absl::Time deadline);
+                             absl::FunctionRef<absl::Status(absl::string_view)> sink, absl::Time deadline,
+                             absl::Duration stall_window);
 
   absl::Status ReceiveNotice(const domain::Notice& notice, absl::Time deadline);
 

@@ -39,16 +39,18 @@ PackageStoreClient::PackageStoreClient(const rpc::Dialer& dialer, CallGroup& cal
 
 PackageStoreClient::~PackageStoreClient() = default;
 
-absl::StatusOr<bool> PackageStoreClient::HasImage(absl::string_view manufacturer, absl::string_view sha256,
-                                                  absl::Time deadline) {
+absl::StatusOr<std::optional<int64_t>> PackageStoreClient::StoredLength(absl::string_view manufacturer,
+                                                                        absl::string_view sha256,
+                                                                        absl::Time deadline) {
   v1::GetUploadRequest request;
   request.set_name(UploadName(manufacturer, sha256));
   v1::Upload upload;
   rpc::CallContext context(deadline);
   const absl::Status status = rpc::FromGrpc(state_->stub->GetUpload(context.get(), request, &upload));
-  if (absl::IsNotFound(status)) return false;
+  if (absl::IsNotFound(status)) return std::nullopt;
   RETURN_IF_ERROR(status);
-  return upload.state() == v1::Upload::STATE_COMPLETE;
+  if (upload.state() != v1::Upload::STATE_COMPLETE) return std::nullopt;
+  return upload.length_bytes();
 }
 
 absl::Status PackageStoreClient::EnsureImage(absl::string_view manufacturer, absl::string_view sha256,

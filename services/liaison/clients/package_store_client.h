@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
@@ -24,9 +25,9 @@ class PackageStoreClient {
   PackageStoreClient(const rpc::Dialer& dialer, CallGroup& calls, absl::string_view address);
   ~PackageStoreClient();
 
-  // Whether the store has the manufacturer's image, whole.
-  absl::StatusOr<bool> HasImage(absl::string_view manufacturer, absl::string_view sha256,
-                                absl::Time deadline);
+  // The length of the manufacturer's image, if the store has all of it.
+  absl::StatusOr<std::optional<int64_t>> StoredLength(absl::string_view manufacturer,
+                                                      absl::string_view sha256, absl::Time deadline);
 
   // Takes bytes of an image, in order.
   using Sink = absl::FunctionRef<absl::Status(absl::string_view)>;

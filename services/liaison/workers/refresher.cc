@@ -130,7 +130,7 @@ absl::Status Refresher::Retrieve(const domain::Manufacturer& manufacturer, Backe
   info.ParseFromString(release.info);
   const absl::Time deadline = parts_.clock.Now() + kImageTimeout;
   const auto download = [&](int64_t offset, PackageStoreClient::Sink sink) {
-    return backend.DownloadImage(info.image().sha256(), offset, sink, deadline);
+    return backend.DownloadImage(info.image().sha256(), offset, sink, deadline, parts_.stall_window);
   };
   const absl::Status ensured = parts_.package_store.EnsureImage(
       manufacturer.id, info.image().sha256(), info.image().length_bytes(), download, deadline);

@@ -29,13 +29,15 @@ class Refresher {
     CallGroup& calls;
     metrics::Registry& registry;
     const Clock& clock;
-    absl::Duration interval;  // between two questions to one backend
+    absl::Duration interval;      // between two questions to one backend
+    absl::Duration stall_window;  // see BackendClient::DownloadImage
   };
 
   explicit Refresher(const Parts& parts);
 
-  // Asks every backend whose time has come. To be run by one thread. When the calls are cancelled, another
-  // replica may go on at once.
+  // Asks every backend whose time has come and that no other thread or replica is asking: several threads may
+  // run it, so that a backend that takes its time does not keep the others waiting. When the calls are
+  // cancelled, another replica may go on at once.
   absl::Status Round();
 
  private:

@@ -27,6 +27,36 @@ v1::Proposal::State ToProto(ProposalState state) {
   return v1::Proposal::STATE_UNSPECIFIED;
 }
 
+v1::Package::State ToProto(PackageState state) {
+  switch (state) {
+    case PackageState::kApproved:
+      return v1::Package::STATE_APPROVED;
+    case PackageState::kRevoked:
+      return v1::Package::STATE_REVOKED;
+    case PackageState::kWithdrawn:
+      return v1::Package::STATE_WITHDRAWN;
+  }
+  return v1::Package::STATE_UNSPECIFIED;
+}
+
+v1::PackageEvent::Kind ToProto(PackageEventKind kind) {
+  switch (kind) {
+    case PackageEventKind::kProposed:
+      return v1::PackageEvent::KIND_PROPOSED;
+    case PackageEventKind::kApproved:
+      return v1::PackageEvent::KIND_APPROVED;
+    case PackageEventKind::kRefused:
+      return v1::PackageEvent::KIND_REFUSED;
+    case PackageEventKind::kSuperseded:
+      return v1::PackageEvent::KIND_SUPERSEDED;
+    case PackageEventKind::kRevoked:
+      return v1::PackageEvent::KIND_REVOKED;
+    case PackageEventKind::kWithdrawn:
+      return v1::PackageEvent::KIND_WITHDRAWN;
+  }
+  return v1::PackageEvent::KIND_UNSPECIFIED;
+}
+
 }  // namespace
 
 google::protobuf::Timestamp ToProto(absl::Time time) {
@@ -88,6 +118,27 @@ v1::Package ToProto(const Package& package) {
   proto.set_approved_by(package.approved_by);
   *proto.mutable_approve_time() = ToProto(package.approved_at);
   proto.set_approval_statement(package.approval_statement);
+  proto.set_state(ToProto(package.state));
+  proto.set_ended_by(package.ended_by);
+  if (package.ended_at) *proto.mutable_end_time() = ToProto(*package.ended_at);
+  proto.set_end_reason(package.end_reason);
+  proto.set_revocation_statement(package.revocation_statement);
+  return proto;
+}
+
+v1::PackageEvent ToProto(const PackageEvent& event) {
+  v1::PackageEvent proto;
+  proto.set_kind(ToProto(event.kind));
+  *proto.mutable_time() = ToProto(event.time);
+  proto.set_manufacturer(event.manufacturer);
+  proto.set_target_path(event.target_path);
+  proto.set_sha256(event.sha256);
+  proto.set_role_version(event.role_version);
+  if (!event.proposal.empty()) proto.set_proposal(FormatProposalName(event.manufacturer, event.proposal));
+  proto.set_identity(event.identity);
+  for (const std::string& id : event.key_ids) proto.add_key_ids(id);
+  proto.set_reason(event.reason);
+  if (event.log_index) proto.set_log_index(*event.log_index);
   return proto;
 }
 

@@ -20,6 +20,7 @@ v1::Upload ToProto(const Upload& upload);
 v1::Proposal ToProto(const Proposal& proposal);
 v1::Package ToProto(const Package& package);
 v1::Delta ToProto(const Delta& delta);
+v1::PackageEvent ToProto(const PackageEvent& event);
 
 // The state to filter by; nullopt for UNSPECIFIED. INVALID_ARGUMENT (STATE_INVALID).
 absl::StatusOr<std::optional<ProposalState>> FromProto(v1::Proposal::State state);
@@ -27,7 +28,7 @@ absl::StatusOr<std::optional<ProposalState>> FromProto(v1::Proposal::State state
 // INVALID_ARGUMENT (SIGNATURE_INVALID) for what is no key id or no hexadecimal, or beyond 16 signatures.
 absl::StatusOr<std::vector<trust::Signature>> SignaturesFromProto(const v1::ApproveProposalRequest& request);
 
-// What the outbox keeps of a published package.
+// What the outbox keeps of a package that changed.
 std::string EncodePackageEvent(const Package& package);
 
 }  // namespace countersign::package_store

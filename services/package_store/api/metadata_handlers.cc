@@ -13,10 +13,12 @@ absl::Status PackageStoreApi::PublishRoot(const rpc::Call&, const v1::PublishRoo
   return absl::OkStatus();
 }
 
-absl::Status PackageStoreApi::PublishTargets(const rpc::Call&, const v1::PublishTargetsRequest& request,
+absl::Status PackageStoreApi::PublishTargets(const rpc::Call& call, const v1::PublishTargetsRequest& request,
                                              v1::MetadataFile* response) {
-  ASSIGN_OR_RETURN(const MetadataFile file,
-                   parts_.publications.PublishTargets(request.metadata(), parts_.clock.Now()));
+  ASSIGN_OR_RETURN(
+      const MetadataFile file,
+      parts_.publications.PublishTargets(request.metadata(), call.identity().ToString(), parts_.clock.Now()));
+  parts_.tail.Nudge();
   *response = ToProto(file);
   return absl::OkStatus();
 }

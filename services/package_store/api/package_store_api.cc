@@ -44,6 +44,8 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   service->Unary("RefuseProposal", this, &PackageStoreApi::RefuseProposal);
   service->Unary("GetPackage", this, &PackageStoreApi::GetPackage);
   service->Unary("ListPackages", this, &PackageStoreApi::ListPackages);
+  service->Unary("RevokePackage", this, &PackageStoreApi::RevokePackage);
+  service->Unary("ListPackageEvents", this, &PackageStoreApi::ListPackageEvents);
   service->ServerStream("WatchPackages", this, &PackageStoreApi::WatchPackages);
   service->Unary("GetLogFile", this, &PackageStoreApi::GetLogFile);
   return service;
@@ -53,6 +55,15 @@ absl::Status CheckOwn(const rpc::Identity& caller, absl::string_view manufacture
   if (caller.role != rpc::Role::kManufacturer || caller.id == manufacturer) return absl::OkStatus();
   return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_MANUFACTURER",
                absl::StrCat("Manufacturer ", caller.id, " has no right to what is ", manufacturer, "'s."));
+}
+
+absl::Status CheckReason(absl::string_view reason) {
+  constexpr size_t kMaxLength = 2000;
+  if (!reason.empty() && reason.size() <= kMaxLength && reason.find('\0') == reason.npos) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kInvalidArgument, "REASON_INVALID",
+               "A decision tells the manufacturer why, in 1 to 2,000 characters.");
 }
 
 }  // namespace countersign::package_store

@@ -12,6 +12,8 @@
 #include "common/metrics/metrics.h"
 #include "common/rpc/executor.h"
 #include "common/rpc/handler.h"
+#include "common/rpc/mutation.h"
+#include "common/status/macros.h"
 #include "countersign/package_store/v1/package_store.pb.h"
 #include "services/package_store/api/metadata_files.h"
 #include "services/package_store/storage/blob_store.h"
@@ -75,6 +77,10 @@ class PackageStoreApi {
   absl::Status GetPackage(const rpc::Call& call, const v1::GetPackageRequest& request, v1::Package* response);
   absl::Status ListPackages(const rpc::Call& call, const v1::ListPackagesRequest& request,
                             v1::ListPackagesResponse* response);
+  absl::Status RevokePackage(const rpc::Call& call, const v1::RevokePackageRequest& request,
+                             v1::Package* response);
+  absl::Status ListPackageEvents(const rpc::Call& call, const v1::ListPackageEventsRequest& request,
+                                 v1::ListPackageEventsResponse* response);
   absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchPackagesResponse>>> WatchPackages(
       const rpc::Call& call, const v1::WatchPackagesRequest& request, rpc::Waker waker);
 
@@ -106,6 +112,16 @@ class PackageStoreApi {
   const metrics::Counter sent_deltas_;
   const metrics::Counter saved_bytes_;
 };
+
+// INVALID_ARGUMENT (REASON_INVALID) unless `reason` has 1 to 2,000 bytes without a NUL.
+absl::Status CheckReason(absl::string_view reason);
+
+// Who sends `request`; INVALID_ARGUMENT (REQUEST_ID_INVALID).
+template <typename Request>
+absl::StatusOr<Requester> RequesterOf(const rpc::Call& call, const Request& request) {
+  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
+  return Requester{call.identity().ToString(), request.request_id(), rpc::RequestBytes(request)};
+}
 
 // OK unless the caller is another manufacturer: PERMISSION_DENIED (NOT_YOUR_MANUFACTURER).
 absl::Status CheckOwn(const rpc::Identity& caller, absl::string_view manufacturer);

@@ -5,7 +5,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/db/page_token.h"
-#include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/package_store/api/convert.h"
@@ -19,14 +18,7 @@ constexpr int kPageSize = 50;
 constexpr int kMaxPageSize = 100;
 // A page ends early rather than grow beyond what a client takes: a proposal has up to some 2 MiB.
 constexpr size_t kMaxPageBytes = 1 << 20;
-constexpr size_t kMaxReasonLength = 2000;
 constexpr int kMaxStatements = 10'000;
-
-template <typename Request>
-absl::StatusOr<Requester> RequesterOf(const rpc::Call& call, const Request& request) {
-  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
-  return Requester{call.identity().ToString(), request.request_id(), rpc::RequestBytes(request)};
-}
 
 }  // namespace
 
@@ -105,13 +97,10 @@ absl::Status PackageStoreApi::RefuseProposal(const rpc::Call& call, const v1::Re
                                              v1::Proposal* response) {
   ASSIGN_OR_RETURN(const ProposalName name, ParseProposalName(request.name()));
   ASSIGN_OR_RETURN(const Requester requester, RequesterOf(call, request));
-  const std::string& reason = request.reason();
-  if (reason.empty() || reason.size() > kMaxReasonLength || reason.find('\0') != std::string::npos) {
-    return Error(absl::StatusCode::kInvalidArgument, "REASON_INVALID",
-                 "A refusal tells the manufacturer why, in 1 to 2,000 characters.");
-  }
-  ASSIGN_OR_RETURN(const Proposal proposal, parts_.proposals.Refuse(name.manufacturer, name.id, reason,
-                                                                    requester, parts_.clock.Now()));
+  RETURN_IF_ERROR(CheckReason(request.reason()));
+  ASSIGN_OR_RETURN(
+      const Proposal proposal,
+      parts_.proposals.Refuse(name.manufacturer, name.id, request.reason(), requester, parts_.clock.Now()));
   *response = ToProto(proposal);
   return absl::OkStatus();
 }

@@ -24,6 +24,8 @@ const rpc::RoleTable& PackageStoreRoles() {
           {"RefuseProposal", {kAuthority}},
           {"GetPackage", {kOperator, kAuthority, kManufacturer, kGateway, kService}},
           {"ListPackages", {kOperator, kAuthority, kManufacturer, kService}},
+          {"RevokePackage", {kAuthority}},
+          {"ListPackageEvents", {kOperator, kAuthority, kManufacturer}},
           {"WatchPackages", {kService}},
           {"GetLogFile", {kOperator, kAuthority, kManufacturer, kGateway, kCse, kRegistrar, kService}},
       });

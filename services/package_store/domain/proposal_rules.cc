@@ -94,6 +94,15 @@ absl::Status CheckReleaseCounter(const ProposedTarget& target,
                {{"target_path", target.target_path}, {"highest", absl::StrCat(component->second)}});
 }
 
+absl::Status CheckNotRevoked(const std::string& path, const std::set<std::string>& revoked) {
+  if (revoked.count(path) == 0) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "REVOKED",
+               absl::StrCat("Target ", path,
+                            " was revoked; leave it out. What is to be approved again, if "
+                            "anything, is proposed under another path."),
+               {{"target_path", path}});
+}
+
 // The delegation's keys that have signed. A signature that is wrong, or of anyone else, is refused, so that
 // nothing unverified is ever published.
 absl::StatusOr<std::vector<std::string>> Signers(const trust::Envelope& envelope,
@@ -230,6 +239,7 @@ absl::StatusOr<ReviewedProposal> ReviewProposal(const ParsedProposal& proposal,
   RETURN_IF_ERROR(AsStoreError(trust::CheckNotExpired(manufacturer, next.expires, now)));
   RETURN_IF_ERROR(CheckNextVersion(manufacturer, state.current_version, next.version));
   RETURN_IF_ERROR(AsStoreError(trust::CheckTargets(*role, next, state.in_force)));
+  for (const auto& [path, target] : next.targets) RETURN_IF_ERROR(CheckNotRevoked(path, state.revoked));
   for (const auto& [path, target] : next.targets) RETURN_IF_ERROR(CheckImage(path, target, state.images));
   review.changed_targets = ChangedTargets(next, state.in_force);
   for (const ProposedTarget& target : review.changed_targets) {

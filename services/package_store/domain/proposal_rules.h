@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ struct RepositoryState {
   std::map<std::string, int64_t> images;
   // The highest release counter that was ever published, by component.
   std::map<std::string, int64_t> release_counters;
+  // Those of the paths that the proposal lists that were revoked.
+  std::set<std::string> revoked;
 };
 
 // A proposal that may be published once the authority signs it.
@@ -62,7 +65,8 @@ struct ReviewedProposal {
 //                        none of the role's keys), PARTIES_NOT_DISTINCT (both keys have signed already),
 //                        PATH_NOT_ALLOWED, EXPIRED_METADATA
 //   FAILED_PRECONDITION  NOT_DELEGATED, VERSION_NOT_NEXT, IMAGE_MISSING, LENGTH_MISMATCH, TARGET_CHANGED,
-//                        RELEASE_COUNTER_FELL (a new or changed target is below what its component has had)
+//                        RELEASE_COUNTER_FELL (a new or changed target is below what its component has had),
+//                        REVOKED (it lists a path that was revoked)
 // What it returns points into `state`.
 absl::StatusOr<ReviewedProposal> ReviewProposal(const ParsedProposal& proposal,
                                                 absl::string_view manufacturer, const RepositoryState& state,

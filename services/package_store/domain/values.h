@@ -55,6 +55,9 @@ struct Proposal {
   std::string refusal_reason;
 };
 
+// Whether a package may be installed: kRevoked is for ever, what was kWithdrawn may be published again.
+enum class PackageState { kApproved, kRevoked, kWithdrawn };
+
 // A target that the manufacturer and the Management Authority both signed.
 struct Package {
   std::string manufacturer;
@@ -64,8 +67,30 @@ struct Package {
   std::vector<std::string> authority_key_ids;
   std::string approved_by;  // role/id
   absl::Time approved_at;
-  std::string approval_statement;  // DSSE envelope
+  std::string approval_statement;    // DSSE envelope
   std::optional<int64_t> log_index;  // its entry in the transparency log
+  PackageState state = PackageState::kApproved;
+  std::string ended_by;  // role/id; from here on empty while it is approved
+  std::optional<absl::Time> ended_at;
+  std::string end_reason;
+  std::string revocation_statement;  // DSSE envelope, of one that was revoked
+};
+
+enum class PackageEventKind { kProposed, kApproved, kRefused, kSuperseded, kRevoked, kWithdrawn };
+
+// Something that happened to a package, or to a proposal of one (PLUS-5).
+struct PackageEvent {
+  PackageEventKind kind = PackageEventKind::kProposed;
+  absl::Time time;
+  std::string manufacturer;
+  std::string target_path;  // empty, as the digest, for a proposal that changes no target
+  std::string sha256;
+  int64_t role_version = 0;
+  std::string proposal;  // its id; empty where there is none
+  std::string identity;  // role/id
+  std::vector<std::string> key_ids;
+  std::string reason;
+  std::optional<int64_t> log_index;
 };
 
 enum class DeltaState { kPending, kReady, kNotWorthwhile };

@@ -8,13 +8,13 @@
 #include "common/crypto/random.h"
 #include "common/db/request_ids.h"
 #include "common/db/sql.h"
-#include "common/feed/outbox.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/verify.h"
 #include "services/package_store/domain/names.h"
 #include "services/package_store/domain/proposal_rules.h"
 #include "services/package_store/domain/proposal_state.h"
+#include "services/package_store/storage/package_rows.h"
 
 namespace countersign::package_store {
 namespace {
@@ -29,8 +29,8 @@ constexpr char kInsertProposal[] = R"(
 constexpr char kInsertTarget[] = R"(
   INSERT INTO proposal_targets (proposal_id, target_path, length_bytes, sha256, hardware_ids, version, release_counter)
   VALUES ($1, $2, $3, $4, $5::text[], $6, $7))";
-constexpr char kSupersede[] =
-    "UPDATE proposals SET state = 'SUPERSEDED' WHERE manufacturer = $1 AND state = 'AWAITING_APPROVAL'";
+constexpr char kSupersede[] = R"(
+  UPDATE proposals SET state = 'SUPERSEDED' WHERE manufacturer = $1 AND state = 'AWAITING_APPROVAL' RETURNING proposal)";
 
 constexpr char kColumns[] =
     "SELECT id, proposal, manufacturer, role_version, state, metadata, proposed_by, created_at, decided_by, "
@@ -52,26 +52,13 @@ constexpr char kCountByState[] = "SELECT state, count(*) FROM proposals GROUP BY
 constexpr char kImagesOf[] = R"(
   SELECT encode(sha256, 'hex'), length_bytes FROM image_owners JOIN images USING (sha256)
   WHERE manufacturer = $1 AND sha256 = ANY ($2::bytea[]))";
+constexpr char kRevokedOf[] = R"(
+  SELECT target_path FROM ended_packages WHERE state = 'REVOKED' AND target_path = ANY ($1::text[]))";
 constexpr char kCountersOf[] = "SELECT component, highest FROM release_counters WHERE manufacturer = $1";
 
 constexpr char kRaiseCounter[] = R"(
   INSERT INTO release_counters (manufacturer, component, highest) VALUES ($1, $2, $3)
   ON CONFLICT (manufacturer, component) DO UPDATE SET highest = greatest(release_counters.highest, excluded.highest))";
-constexpr char kStorePackage[] = R"(
-  INSERT INTO packages (target_path, manufacturer, length_bytes, sha256, hardware_ids, version, release_counter,
-                        role_version, manufacturer_key_ids, authority_key_ids, approved_by, approved_at,
-                        approval_statement, log_index)
-  VALUES ($1, $2, $3, $4, $5::text[], $6, $7, $8, $9::text[], $10::text[], $11, $12, $13, $14)
-  ON CONFLICT (target_path) DO UPDATE SET
-    length_bytes = excluded.length_bytes, sha256 = excluded.sha256, hardware_ids = excluded.hardware_ids,
-    version = excluded.version, release_counter = excluded.release_counter, role_version = excluded.role_version,
-    manufacturer_key_ids = excluded.manufacturer_key_ids, authority_key_ids = excluded.authority_key_ids,
-    approved_by = excluded.approved_by, approved_at = excluded.approved_at,
-    approval_statement = excluded.approval_statement, log_index = excluded.log_index)";
-constexpr char kDropPackages[] = R"(
-  DELETE FROM packages WHERE manufacturer = $1 AND NOT target_path = ANY ($2::text[])
-  RETURNING target_path, encode(sha256, 'hex'))";
-
 std::string FromHex(const std::string& hex) { return crypto::HexDecode(hex).value_or(std::string()); }
 
 struct Row {
@@ -118,6 +105,34 @@ struct LoadedState {
   RepositoryState state;
 };
 
+std::vector<std::string> PathsOf(const trust::Targets& targets) {
+  std::vector<std::string> paths;
+  for (const auto& [path, target] : targets.targets) paths.push_back(path);
+  return paths;
+}
+
+// What happened to `proposal`, for each target that it changes.
+std::vector<PackageEvent> EventsOf(PackageEventKind kind, const Proposal& proposal,
+                                   const std::string& identity, const std::vector<std::string>& key_ids,
+                                   const std::string& reason, absl::Time now) {
+  const PackageEvent common{.kind = kind,
+                            .time = now,
+                            .manufacturer = proposal.manufacturer,
+                            .role_version = proposal.role_version,
+                            .proposal = proposal.id,
+                            .identity = identity,
+                            .key_ids = key_ids,
+                            .reason = reason};
+  std::vector<PackageEvent> events;
+  for (const ProposedTarget& target : proposal.changed_targets) {
+    events.push_back(common);
+    events.back().target_path = target.target_path;
+    events.back().sha256 = target.sha256;
+  }
+  if (events.empty()) events.push_back(common);
+  return events;
+}
+
 absl::Status LoadState(db::Session& session, const std::string& manufacturer, const trust::Targets& proposed,
                        LoadedState& loaded) {
   ASSIGN_OR_RETURN(loaded.delegations, LoadDelegations(session));
@@ -140,16 +155,10 @@ absl::Status LoadState(db::Session& session, const std::string& manufacturer, co
   for (const pqxx::row& row : session.exec_params(kCountersOf, manufacturer)) {
     loaded.state.release_counters[db::TextOf(row[0])] = row[1].as<int64_t>();
   }
+  for (const pqxx::row& row : session.exec_params(kRevokedOf, db::TextArray(PathsOf(proposed)))) {
+    loaded.state.revoked.insert(db::TextOf(row[0]));
+  }
   return absl::OkStatus();
-}
-
-void StorePackage(db::Transaction& tx, const Package& package, int64_t log_index) {
-  const ProposedTarget& target = package.target;
-  tx.exec_params(kStorePackage, target.target_path, package.manufacturer, target.length_bytes,
-                 db::Bytes(FromHex(target.sha256)), db::TextArray(target.hardware_ids), target.version,
-                 target.release_counter, package.role_version, db::TextArray(package.manufacturer_key_ids),
-                 db::TextArray(package.authority_key_ids), package.approved_by,
-                 db::Timestamp(package.approved_at), db::Bytes(package.approval_statement), log_index);
 }
 
 absl::Status Decide(db::Transaction& tx, Row& row, ProposalEvent event, const Requester& requester,
@@ -176,8 +185,12 @@ absl::StatusOr<Proposal> Proposals::Create(const std::string& manufacturer, cons
       RETURN_IF_ERROR(LoadState(tx, manufacturer, parsed.targets, loaded));
       ASSIGN_OR_RETURN(const ReviewedProposal review,
                        ReviewProposal(parsed, manufacturer, loaded.state, now));
-      tx.exec_params(kSupersede, manufacturer);
       const std::string id = crypto::RandomHex(16);
+      for (const pqxx::row& row : tx.exec_params(kSupersede, manufacturer)) {
+        ASSIGN_OR_RETURN(const Row old, LoadProposal(tx, manufacturer, db::TextOf(row[0]), kById));
+        RecordEvents(tx, EventsOf(PackageEventKind::kSuperseded, old.proposal, requester.identity, {},
+                                  absl::StrCat("Proposal ", id, " took its place."), now));
+      }
       const int64_t number = tx.exec_params1(kInsertProposal, id, manufacturer, parsed.targets.version,
                                              db::Bytes(metadata), requester.identity, db::Timestamp(now))[0]
                                  .as<int64_t>();
@@ -186,6 +199,9 @@ absl::StatusOr<Proposal> Proposals::Create(const std::string& manufacturer, cons
                        db::Bytes(FromHex(target.sha256)), db::TextArray(target.hardware_ids), target.version,
                        target.release_counter);
       }
+      ASSIGN_OR_RETURN(const Row created, LoadProposal(tx, manufacturer, id, kById));
+      RecordEvents(tx, EventsOf(PackageEventKind::kProposed, created.proposal, requester.identity,
+                                {review.manufacturer_key_id}, "", now));
       return id;
     };
     ASSIGN_OR_RETURN(const std::string id,
@@ -248,40 +264,49 @@ absl::StatusOr<Proposal> Proposals::Approve(const std::string& manufacturer, con
           StoreRole(tx, manufacturer, proposal.role_version, approval.metadata, parsed.targets.expires, now);
           RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
 
-          std::vector<std::string> listed;
-          for (const auto& [path, target] : parsed.targets.targets) listed.push_back(path);
           const tlog::LogEntry entry =
               FileEntry(tlog::kRolePublished, manufacturer, proposal.role_version, approval.metadata,
                         {review.manufacturer_key_id, review.authority_key_id});
           AppendLogEntry(tx, entry, now);
-          const auto append = [&](const char* kind, const std::string& target_path,
-                                  const std::string& sha256) {
-            tlog::LogEntry of_package = entry;
-            of_package.kind = kind;
-            of_package.target_path = target_path;
-            of_package.image_sha256 = sha256;
-            return AppendLogEntry(tx, of_package, now);
-          };
-          for (const pqxx::row& dropped :
-               tx.exec_params(kDropPackages, manufacturer, db::TextArray(listed))) {
-            append(tlog::kPackageWithdrawn, db::TextOf(dropped[0]), db::TextOf(dropped[1]));
-          }
-          std::vector<feed::NewEvent> events;
+          RETURN_IF_ERROR(
+              EndPackagesExcept(tx, manufacturer, PathsOf(parsed.targets),
+                                {.identity = requester.identity,
+                                 .cause = entry,
+                                 .reason = absl::StrCat("Version ", proposal.role_version, " of role ",
+                                                        manufacturer, " lists it no longer."),
+                                 .time = now},
+                                encode_package_)
+                  .status());
+          std::map<std::string, int64_t> log_indices;
           for (const ProposedTarget& target : review.changed_targets) {
-            const Package package{manufacturer,
-                                  target,
-                                  proposal.role_version,
-                                  {review.manufacturer_key_id},
-                                  {review.authority_key_id},
-                                  requester.identity,
-                                  now,
-                                  approval.statements.at(target.target_path)};
-            StorePackage(tx, package, append(tlog::kPackageApproved, target.target_path, target.sha256));
+            tlog::LogEntry of_package = entry;
+            of_package.kind = tlog::kPackageApproved;
+            of_package.target_path = target.target_path;
+            of_package.image_sha256 = target.sha256;
+            const int64_t log_index = AppendLogEntry(tx, of_package, now);
+            log_indices[target.target_path] = log_index;
+            StorePackage(tx,
+                         {manufacturer,
+                          target,
+                          proposal.role_version,
+                          {review.manufacturer_key_id},
+                          {review.authority_key_id},
+                          requester.identity,
+                          now,
+                          approval.statements.at(target.target_path),
+                          log_index},
+                         encode_package_);
             ASSIGN_OR_RETURN(const TargetPath path, ParseTargetPath(target.target_path));
             tx.exec_params(kRaiseCounter, manufacturer, path.component, target.release_counter);
-            events.push_back({kPackagePublished, target.target_path, encode_package_(package)});
           }
-          feed::Append(tx, events);
+          proposal.changed_targets = review.changed_targets;
+          std::vector<PackageEvent> events =
+              EventsOf(PackageEventKind::kApproved, proposal, requester.identity, entry.key_ids, "", now);
+          for (PackageEvent& event : events) {
+            const auto logged = log_indices.find(event.target_path);
+            if (logged != log_indices.end()) event.log_index = logged->second;
+          }
+          RecordEvents(tx, events);
           RETURN_IF_ERROR(log_.SignHead(tx, root, now));
           return id;
         };
@@ -303,6 +328,8 @@ absl::StatusOr<Proposal> Proposals::Refuse(const std::string& manufacturer, cons
       ASSIGN_OR_RETURN(Row row, LoadProposal(tx, manufacturer, id, kByIdForUpdate));
       row.proposal.refusal_reason = reason;
       RETURN_IF_ERROR(Decide(tx, row, ProposalEvent::kRefuse, requester, now));
+      RecordEvents(tx,
+                   EventsOf(PackageEventKind::kRefused, row.proposal, requester.identity, {}, reason, now));
       return id;
     };
     ASSIGN_OR_RETURN(const std::string done,

@@ -2,7 +2,6 @@
 #define COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_PROPOSALS_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -18,17 +17,6 @@
 #include "services/package_store/storage/transparency_log.h"
 
 namespace countersign::package_store {
-
-// Who asks for a change, and with which request: the same request sent twice is done once.
-struct Requester {
-  std::string identity;       // role/id
-  std::string request_id;     // UUID
-  std::string request_bytes;  // the serialised request
-};
-
-// What the outbox says about a package, in the bytes that Watch gives its readers.
-using EncodePackage = std::function<std::string(const Package&)>;
-inline constexpr char kPackagePublished[] = "package.published";
 
 // Proposals, from the manufacturer's signature to the publication. Each change is one transaction; errors as
 // the API names them. Thread-safe.

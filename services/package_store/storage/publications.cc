@@ -9,6 +9,7 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/verify.h"
+#include "services/package_store/storage/package_rows.h"
 
 namespace countersign::package_store {
 namespace {
@@ -20,8 +21,6 @@ constexpr char kExpiries[] = R"(
   SELECT CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role ELSE 'delegated' END, min(expires_at)
   FROM roles GROUP BY 1)";
 constexpr char kManufacturersWithPackages[] = "SELECT DISTINCT manufacturer FROM packages";
-constexpr char kWithdrawPackages[] =
-    "DELETE FROM packages WHERE manufacturer = $1 RETURNING target_path, encode(sha256, 'hex')";
 // A snapshot is of use until the last timestamp that names it expires, at the latest `lifetime` after the
 // next snapshot came.
 constexpr char kDeleteOldSnapshots[] = R"(
@@ -52,22 +51,16 @@ std::vector<std::string> SignersOf(const trust::Root& root, absl::string_view ro
   return signers;
 }
 
-// `cause` is the entry about the new targets.
-void WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations, const tlog::LogEntry& cause,
-                      absl::Time now) {
+absl::Status WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations,
+                              const Ending& ending, const EncodePackage& encode) {
   for (const pqxx::row& row : tx.exec(kManufacturersWithPackages)) {
     const std::string manufacturer = db::TextOf(row[0]);
     if (StillVouchedFor(delegations, manufacturer, LoadRole(tx, manufacturer))) continue;
-    for (const pqxx::row& package : tx.exec_params(kWithdrawPackages, manufacturer)) {
-      tlog::LogEntry entry = cause;
-      entry.kind = tlog::kPackageWithdrawn;
-      entry.target_path = db::TextOf(package[0]);
-      entry.image_sha256 = db::TextOf(package[1]);
-      AppendLogEntry(tx, entry, now);
-    }
+    ASSIGN_OR_RETURN(const int withdrawn, EndPackagesExcept(tx, manufacturer, {}, ending, encode));
     log::Warn("packages withdrawn: the new targets do not vouch for the manufacturer's role",
-              {{"manufacturer", manufacturer}});
+              {{"manufacturer", manufacturer}, {"packages", withdrawn}});
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -115,7 +108,8 @@ absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes,
   return published;
 }
 
-absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& bytes, absl::Time now) {
+absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& bytes,
+                                                          const std::string& published_by, absl::Time now) {
   absl::StatusOr<MetadataFile> published =
       database_.RunInTransaction("PublishTargets", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
         LockRepository(tx, RepositoryLock::kExclusive);
@@ -130,7 +124,15 @@ absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& byt
         const tlog::LogEntry entry = FileEntry(tlog::kTargetsPublished, kTargetsRole, targets.version, bytes,
                                                SignersOf(root, kTargetsRole, bytes));
         AppendLogEntry(tx, entry, now);
-        WithdrawPackages(tx, targets.delegations.value_or(trust::Delegations()), entry, now);
+        RETURN_IF_ERROR(WithdrawPackages(
+            tx, targets.delegations.value_or(trust::Delegations()),
+            {.identity = published_by,
+             .cause = entry,
+             .reason = absl::StrCat("Version ", targets.version,
+                                    " of the top-level targets does not vouch for the keys of "
+                                    "its manufacturer's role."),
+             .time = now},
+            encode_package_));
         RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
         RETURN_IF_ERROR(log_.SignHead(tx, root, now));
         return file;

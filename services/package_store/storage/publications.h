@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,8 +22,9 @@ namespace countersign::package_store {
 class Publications {
  public:
   // `database`, the signing keys and `log` outlive it.
-  Publications(db::Database& database, const OnlineSigning& signing, TransparencyLog& log)
-      : database_(database), signing_(signing), log_(log) {}
+  Publications(db::Database& database, const OnlineSigning& signing, TransparencyLog& log,
+               EncodePackage encode_package)
+      : database_(database), signing_(signing), log_(log), encode_package_(std::move(encode_package)) {}
 
   // A file by its name. NOT_FOUND (METADATA_NOT_FOUND).
   absl::StatusOr<std::string> GetFile(const std::string& file_name);
@@ -32,8 +34,9 @@ class Publications {
   // timestamp in force does not hold any more brings new ones with it.
   absl::StatusOr<MetadataFile> PublishRoot(const std::string& bytes, absl::Time now);
   // Packages of manufacturers whose published role the new delegations do not vouch for are withdrawn: no
-  // client accepts them any more.
-  absl::StatusOr<MetadataFile> PublishTargets(const std::string& bytes, absl::Time now);
+  // client accepts them any more. `published_by` is role/id.
+  absl::StatusOr<MetadataFile> PublishTargets(const std::string& bytes, const std::string& published_by,
+                                              absl::Time now);
 
   enum class Renewal { kNotDue, kTimestamp, kSnapshotAndTimestamp };
   // Signs timestamp, and snapshot, again if that is due; of several replicas that find it due one does it.
@@ -50,6 +53,7 @@ class Publications {
   db::Database& database_;
   const OnlineSigning signing_;
   TransparencyLog& log_;
+  const EncodePackage encode_package_;
 };
 
 }  // namespace countersign::package_store

@@ -2,6 +2,7 @@
 #define COUNTERSIGN_SERVICES_PACKAGE_STORE_STORAGE_REPOSITORY_SQL_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,19 @@
 // The steps that publications are made of. All run within a caller's transaction, and throw pqxx's
 // exceptions.
 namespace countersign::package_store {
+
+// Who asks for a change, and with which request: the same request sent twice is done once.
+struct Requester {
+  std::string identity;       // role/id
+  std::string request_id;     // UUID
+  std::string request_bytes;  // the serialised request
+};
+
+// What the outbox says about a package, in the bytes that Watch gives its readers.
+using EncodePackage = std::function<std::string(const Package&)>;
+inline constexpr char kPackagePublished[] = "package.published";
+inline constexpr char kPackageRevoked[] = "package.revoked";
+inline constexpr char kPackageWithdrawn[] = "package.withdrawn";
 
 struct OnlineSigning {
   OnlineKeys keys;

@@ -22,7 +22,9 @@
 #include "gtest/gtest.h"
 #include "services/package_store/storage/file_blob_store.h"
 #include "services/package_store/storage/images.h"
+#include "services/package_store/storage/package_rows.h"
 #include "services/package_store/storage/package_store_migrations.h"
+#include "services/package_store/storage/packages.h"
 #include "services/package_store/storage/publications.h"
 #include "services/package_store/storage/transparency_log.h"
 
@@ -36,6 +38,8 @@ std::string NewFolder() {
   EXPECT_NE(mkdtemp(folder.data()), nullptr);
   return folder;
 }
+
+std::string Encode(const Package& package) { return package.target.target_path; }
 
 class StorageTest : public ::testing::Test {
  protected:
@@ -51,7 +55,7 @@ class PublicationsTest : public StorageTest {
   PublicationsTest()
       : blobs_(*FileBlobStore::Open(NewFolder(), GetRepositoryIdentity(database_)->id, false)),
         log_(*TransparencyLog::Open(database_, *blobs_, key_, "store.example")),
-        publications_(database_, {{&key_, &key_}, {}}, *log_) {
+        publications_(database_, {{&key_, &key_}, {}}, *log_, &Encode) {
     trust::Root root;
     root.log_key = log_->key().Format();
     root.expires = kNow + absl::Hours(24 * 365);
@@ -60,7 +64,7 @@ class PublicationsTest : public StorageTest {
     EXPECT_OK(publications_.PublishRoot(Sign(root.ToEnvelope()), kNow));
     trust::Targets targets;
     targets.expires = kNow + absl::Hours(24 * 180);
-    EXPECT_OK(publications_.PublishTargets(Sign(targets.ToEnvelope()), kNow));
+    EXPECT_OK(publications_.PublishTargets(Sign(targets.ToEnvelope()), "operator/op", kNow));
   }
   std::string Sign(trust::Envelope envelope) {
     EXPECT_OK(envelope.Sign(key_));
@@ -118,6 +122,31 @@ TEST_F(PublicationsTest, SnapshotsThatNoValidTimestampNamesAreDeleted) {
   EXPECT_OK(publications_.GetFile("2.snapshot.json"));
 }
 
+// PLUS-5
+TEST_F(PublicationsTest, TheHistoryOfPackagesIsOnlyEverAddedTo) {
+  const PackageEvent event{.time = kNow, .manufacturer = "acme", .target_path = "acme/lamp/l.bin"};
+  ASSERT_OK(database_.RunInTransaction("Record", [&](db::Transaction& tx) -> absl::Status {
+    RecordEvents(tx, {event});
+    return absl::OkStatus();
+  }));
+  for (const char* sql : {"UPDATE package_events SET identity = 'authority/nobody'",
+                          "DELETE FROM package_events", "TRUNCATE package_events"}) {
+    EXPECT_FALSE(database_
+                     .RunInTransaction("Change",
+                                       [&](db::Transaction& tx) -> absl::Status {
+                                         tx.exec(sql);
+                                         return absl::OkStatus();
+                                       })
+                     .ok())
+        << sql;
+  }
+  std::vector<int64_t> numbers;
+  ASSERT_OK_AND_ASSIGN(const std::vector<PackageEvent> events,
+                       Packages(database_, *log_, &Encode).History(std::nullopt, "", 0, 10, &numbers));
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].target_path, "acme/lamp/l.bin");
+}
+
 // Rotation of an online key through the root, as after a theft.
 TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
   const crypto::PemSigner fresh = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
@@ -130,7 +159,7 @@ TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
   const std::string bytes = Sign(root.ToEnvelope());
   EXPECT_THAT(publications_.PublishRoot(bytes, kNow),
               StatusIs(absl::StatusCode::kFailedPrecondition, "ONLINE_KEY_NOT_LISTED"));
-  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_);
+  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_, &Encode);
   ASSERT_OK(renewed.PublishRoot(bytes, kNow));
   ASSERT_OK_AND_ASSIGN(const std::string timestamp, renewed.GetFile("timestamp.json"));
   EXPECT_OK(trust::Envelope::Parse(timestamp)->VerifyBy(fresh.public_key()));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock/clock.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/hex.h"
 #include "common/crypto/random.h"
@@ -17,6 +18,7 @@
 #include "common/tlog/note.h"
 #include "common/trust/dsse.h"
 #include "common/trust/keys.h"
+#include "common/trust/revocation.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"
 
@@ -150,6 +152,23 @@ v1::ApproveProposalRequest Publisher::Approve(const v1::Proposal& proposal) {
   for (const v1::ProposedTarget& target : proposal.changed_targets()) {
     request.add_approval_statements(Statement(target, proposal.role_version(), authority));
   }
+  return request;
+}
+
+v1::RevokePackageRequest Publisher::Revoke(const v1::Package& package, const std::string& reason) {
+  const trust::RevocationStatement statement = {
+      .sha256 = package.sha256(),
+      .target_path = package.target_path(),
+      .role_version = package.role_version(),
+      .reason = reason,
+      .revoked_at = absl::FromUnixSeconds(absl::ToUnixSeconds(SystemClock().Now()))};
+  trust::DsseEnvelope envelope = statement.ToEnvelope();
+  Require(envelope.Sign(authority));
+  v1::RevokePackageRequest request;
+  request.set_target_path(package.target_path());
+  request.set_reason(reason);
+  request.set_revocation_statement(envelope.Serialise());
+  request.set_request_id(crypto::Uuid());
   return request;
 }
 

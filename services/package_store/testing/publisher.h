@@ -67,6 +67,9 @@ class Publisher {
   // The authority's statement about one target.
   std::string Statement(const v1::ProposedTarget& target, int64_t role_version, const crypto::Signer& signer);
 
+  // The authority's revocation of a package, signed now.
+  v1::RevokePackageRequest Revoke(const v1::Package& package, const std::string& reason);
+
   // The whole way, by calls to the store.
   void PublishAll(TestStore& store, const std::vector<std::string>& manufacturers);  // root 1 and targets 1
   // Uploads the images and publishes them as the manufacturer's next role version, with those before.

@@ -170,6 +170,12 @@ absl::Status RolloutApi::StartRollout(const rpc::Call& call, const v1::StartRoll
   std::vector<Package> packages;
   // A repeated request must find its record also when the package store is away.
   if (Next(rollout.state, RolloutEvent::kStart).has_value()) {
+    // Without one no gateway could be told anything.
+    ASSIGN_OR_RETURN(const std::optional<DirectorRoot> root, parts_.director_store.LatestRoot());
+    if (!root.has_value()) {
+      return Error(absl::StatusCode::kFailedPrecondition, "NO_ROOT",
+                   "The Director has no root yet; publish one with PublishDirectorRoot, then launch.");
+    }
     ASSIGN_OR_RETURN(const std::vector<Release> releases, parts_.store.Releases(id));
     for (const Release& release : releases) {
       ASSIGN_OR_RETURN(Package package, parts_.package_store.GetApproved(release, call.deadline()));

@@ -23,6 +23,7 @@ absl::Status Unverified(const absl::Status& status) {
 
 absl::Status ImageRepository::Refresh(absl::Time now) {
   refreshed_ = absl::InfinitePast();
+  in_force_.clear();
   if (const absl::Status status = client_.Refresh(now); !status.ok()) return Unverified(status);
   refreshed_ = now;
   return absl::OkStatus();
@@ -43,7 +44,8 @@ absl::StatusOr<ApprovedImage> ImageRepository::FindTarget(absl::string_view path
   image.target = *std::move(found);
   image.log_key = client_.root().log_key;
   const auto proven = proven_.find(std::string(path));
-  if (proven != proven_.end() && proven->second.target == image.target && proven->second.log_key == image.log_key) {
+  if (proven != proven_.end() && proven->second.target == image.target &&
+      proven->second.log_key == image.log_key) {
     return proven->second;
   }
   return image;
@@ -51,9 +53,17 @@ absl::StatusOr<ApprovedImage> ImageRepository::FindTarget(absl::string_view path
 
 absl::StatusOr<ApprovedImage> ImageRepository::Find(absl::string_view path) {
   ASSIGN_OR_RETURN(ApprovedImage image, FindTarget(path, clock_.Now()));
-  if (!image.log_proof.empty()) return image;
+  const std::string key(path);
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!image.log_proof.empty() && in_force_.contains(key)) return image;
+  }
   // Not under the lock: others need not wait for the store's answer.
-  absl::StatusOr<LoggedPackage> logged = get_logged_(std::string(path));
+  absl::StatusOr<LoggedPackage> logged = get_logged_(key);
+  // Metadata goes on naming what was revoked until its parties sign a version without it.
+  if (ReasonOf(logged.status()) == "PACKAGE_REVOKED" || ReasonOf(logged.status()) == "PACKAGE_WITHDRAWN") {
+    return logged.status();
+  }
   if (!logged.ok() && !absl::IsNotFound(logged.status())) return Unverified(logged.status());
   if (logged.ok()) {
     image.role_version = logged->role_version;
@@ -62,7 +72,8 @@ absl::StatusOr<ApprovedImage> ImageRepository::Find(absl::string_view path) {
   if (CheckInLog(path, image).ok()) {
     absl::MutexLock lock(&mutex_);
     if (proven_.size() >= kMaxProven) proven_.clear();
-    proven_.insert_or_assign(std::string(path), image);
+    proven_.insert_or_assign(key, image);
+    in_force_.insert(key);
   }
   return image;
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -38,8 +39,9 @@ class ImageRepository {
 
   // The approved target for `path`, with what the store gives as the proof that the approval is public, which
   // is not verified here. NOT_FOUND (TARGET_UNKNOWN) if nobody vouches for it, also not by metadata that was
-  // fetched just now; UNAVAILABLE (IMAGE_REPOSITORY_UNVERIFIED) when it cannot be told: the store does not
-  // answer, or what it answers does not verify.
+  // fetched just now; NOT_FOUND (PACKAGE_REVOKED, PACKAGE_WITHDRAWN) if the store says so; UNAVAILABLE
+  // (IMAGE_REPOSITORY_UNVERIFIED) when it cannot be told: the store does not answer, or what it answers does
+  // not verify.
   absl::StatusOr<ApprovedImage> Find(absl::string_view path);
 
  private:
@@ -54,6 +56,8 @@ class ImageRepository {
   // What proved to be in the log, by path: it stays there. Few images are rolled out at a time.
   std::map<std::string, ApprovedImage> proven_ ABSL_GUARDED_BY(mutex_);
   absl::Time refreshed_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  // What the store has stood by since it was asked last.
+  std::set<std::string> in_force_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace countersign::rollout

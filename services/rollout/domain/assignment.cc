@@ -83,6 +83,7 @@ std::optional<AssignmentState> Next(AssignmentState state, AssignmentEvent event
     case AssignmentEvent::kConsentWithdrawn:
     case AssignmentEvent::kConsentExpired:
     case AssignmentEvent::kCalledOff:
+    case AssignmentEvent::kPackageEnded:
       // PLUS-2: withdrawn until the installation starts; a half-written device would be worse than either
       // image.
       if (!IsBeyondRecall(state)) return S::kCancelled;

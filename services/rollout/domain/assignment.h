@@ -75,6 +75,7 @@ enum class AssignmentEvent {
   kImageProved,      // a verified report says that the component runs the image
   kRefusedBySigner,  // the Director's signer does not find the image approved
   kCalledOff,        // the rollout was aborted
+  kPackageEnded,     // the release was revoked or withdrawn; too late from UPDATING on
 };
 inline constexpr AssignmentEvent kAllAssignmentEvents[] = {AssignmentEvent::kConsentPending,
                                                            AssignmentEvent::kConsentGranted,
@@ -95,7 +96,8 @@ inline constexpr AssignmentEvent kAllAssignmentEvents[] = {AssignmentEvent::kCon
                                                            AssignmentEvent::kTimedOut,
                                                            AssignmentEvent::kImageProved,
                                                            AssignmentEvent::kRefusedBySigner,
-                                                           AssignmentEvent::kCalledOff};
+                                                           AssignmentEvent::kCalledOff,
+                                                           AssignmentEvent::kPackageEnded};
 
 // The state after `event` in `state`; nullopt when it is not for this state, and nothing changes. An event
 // that was taken already (a repeated report of the phase that it has) gives the same state again. A phase

@@ -47,6 +47,7 @@ TEST(AssignmentStateTest, TheTableOfStatesAndEventsIsThis) {
       {E::kImageProved, "XXXXSSSSSSS"},
       {E::kRefusedBySigner, "....FFFF..."},
       {E::kCalledOff, "XXXXXXXX..."},
+      {E::kPackageEnded, "XXXXXXXX..."},
   };
   for (const E event : kAllAssignmentEvents) {
     const std::string& row = rows.at(event);

@@ -19,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/rollout/storage/director_store.h"
+#include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_migrations.h"
 
 namespace countersign::rollout {
@@ -497,6 +498,47 @@ TEST_F(RolloutStoreTest, ARefusalOfTheSignerEndsTheAssignment) {
                           FailureReason::kNotApproved, "not approved any more"));
   EXPECT_EQ(Only("gw-0").state, AssignmentState::kFailed);
   EXPECT_EQ(Only("gw-0").failure_reason, static_cast<int>(FailureReason::kNotApproved));
+}
+
+// SC-MA
+TEST_F(RolloutStoreTest, TheEndOfAPackageStopsLaunchedRolloutsAndIsOverWhenItComesBack) {
+  EndedPackages ended(database_, clock_);
+  Started("r1", 3);
+  Grant("r1", 3);
+  ASSERT_THAT(store_.Admit("r1", 2), IsOkAndHolds(2));
+  ASSERT_OK_AND_ASSIGN(const std::vector<Release> releases, store_.Releases("r1"));
+  const std::string path = releases.at(0).image.target_path;
+  EXPECT_THAT(ended.Why(path), IsOkAndHolds(std::nullopt));
+  ASSERT_OK(ended.TakeAll({{"acme/other/o.bin", true, "another"}}));
+  EXPECT_EQ(Only("gw-0").state, AssignmentState::kAdmitted);
+  ASSERT_OK(ended.TakeAll({{path, true, "The package was withdrawn."}}));
+  EXPECT_THAT(ended.Why(path), IsOkAndHolds(std::optional<std::string>("The package was withdrawn.")));
+  for (const char* gateway : {"gw-0", "gw-1", "gw-2"}) {
+    EXPECT_EQ(Only(gateway).state, AssignmentState::kCancelled);
+    EXPECT_EQ(Only(gateway).failure_reason, static_cast<int>(FailureReason::kNotApproved));
+    EXPECT_EQ(Only(gateway).failure_detail, "The package was withdrawn.");
+  }
+  ASSERT_OK_AND_ASSIGN(const Rollout over, store_.Get("r1"));
+  EXPECT_EQ(over.counts.cancelled, 3);
+  EXPECT_EQ(over.failures_since_go, 0);
+  EXPECT_THAT(ended.Stop(1), IsOkAndHolds(false));
+  ASSERT_OK(ended.TakeAll({{path, false, ""}}));
+  EXPECT_THAT(ended.Why(path), IsOkAndHolds(std::nullopt));
+}
+
+// A rollout that is launched after the news, by a check that came before it.
+TEST_F(RolloutStoreTest, WhatIsLaunchedAfterItsPackageHasEndedIsStoppedInPortions) {
+  EndedPackages ended(database_, clock_);
+  Planned("r1", 3);
+  ASSERT_OK_AND_ASSIGN(const std::vector<Release> releases, store_.Releases("r1"));
+  ASSERT_OK(ended.TakeAll({{releases.at(0).image.target_path, true, "The package was revoked."}}));
+  EXPECT_THAT(ended.Stop(2), IsOkAndHolds(false)) << "nobody has launched it";
+  EXPECT_EQ(Only("gw-0").state, AssignmentState::kPlanned);
+  ASSERT_OK(store_.Apply("r1", RolloutEvent::kStart, "", {{}, {}}, Asked("start")));
+  EXPECT_THAT(ended.Stop(2), IsOkAndHolds(true));
+  EXPECT_EQ(Only("gw-2").state, AssignmentState::kPlanned);
+  EXPECT_THAT(ended.Stop(2), IsOkAndHolds(false));
+  EXPECT_EQ(Only("gw-2").state, AssignmentState::kCancelled);
 }
 
 TEST_F(RolloutStoreTest, DirectorVersionsRiseByOneWhoeverSigns) {

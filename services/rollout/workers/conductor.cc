@@ -12,7 +12,8 @@ constexpr int kBatch = 500;
 }  // namespace
 
 absl::StatusOr<bool> Conductor::Round(std::stop_token stop) {
-  bool more = false;
+  // Before anything of it is let in.
+  ASSIGN_OR_RETURN(bool more, ended_.Stop(kBatch));
   ASSIGN_OR_RETURN(const std::vector<Rollout> rollouts, store_.Open());
   for (const Rollout& rollout : rollouts) {
     if (stop.stop_requested()) return false;

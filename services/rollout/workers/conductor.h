@@ -4,21 +4,24 @@
 #include <stop_token>
 
 #include "absl/status/statusor.h"
+#include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_store.h"
 
 namespace countersign::rollout {
 
 // Moves the assignments of open rollouts as time and budgets allow (PLUS-4): lets components in, counts
-// silence as failure, ends deferrals, and calls off what an abort left.
+// silence as failure, ends deferrals, and calls off what an abort or the end of a package left.
 class Conductor {
  public:
-  explicit Conductor(RolloutStore& store) : store_(store) {}
+  // What it is given must outlive it.
+  Conductor(RolloutStore& store, EndedPackages& ended) : store_(store), ended_(ended) {}
 
   // A Loop's round.
   absl::StatusOr<bool> Round(std::stop_token stop);
 
  private:
   RolloutStore& store_;
+  EndedPackages& ended_;
 };
 
 }  // namespace countersign::rollout

@@ -53,6 +53,25 @@ feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& con
   return options;
 }
 
+feed::Follower::Options PackageFollower(EndedPackages& ended, PackageStoreClient& package_store,
+                                        metrics::Registry& registry, std::function<void()> on_change) {
+  feed::Follower::Options options;
+  options.source = "package-store";
+  options.watch = [&package_store](const std::string& token, const feed::Follower::Sink& sink,
+                                   std::stop_token stop) { return package_store.Watch(token, sink, stop); };
+  options.apply = [&ended](db::Transaction& tx, const feed::Event& event) -> absl::Status {
+    ASSIGN_OR_RETURN(const PackageNews news, PackageStoreClient::NewsOf(event));
+    return ended.Take(tx, news);
+  };
+  options.resync = [&ended, &package_store](std::stop_token stop) -> absl::StatusOr<std::string> {
+    RETURN_IF_ERROR(package_store.ListAll(
+        [&ended](const std::vector<PackageNews>& news) { return ended.TakeAll(news); }, stop));
+    return std::string();
+  };
+  options.observer = Observer("package-store", registry, std::move(on_change));
+  return options;
+}
+
 feed::Follower::Options ComponentFollower(RolloutStore& store, InventoryClient& inventory,
                                           metrics::Registry& registry, std::function<void()> on_change) {
   feed::Follower::Options options;

@@ -7,6 +7,8 @@
 #include "common/metrics/metrics.h"
 #include "services/rollout/clients/consent_client.h"
 #include "services/rollout/clients/inventory_client.h"
+#include "services/rollout/clients/package_store_client.h"
+#include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_store.h"
 #include "services/rollout/workers/consent_asker.h"
 
@@ -18,6 +20,10 @@ namespace countersign::rollout {
 // Users' decisions, also those that take a grant back (PLUS-2).
 feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& consent, ConsentAsker& asker,
                                          metrics::Registry& registry, std::function<void()> on_change);
+
+// Packages that are published, revoked and withdrawn (SC-MA).
+feed::Follower::Options PackageFollower(EndedPackages& ended, PackageStoreClient& package_store,
+                                        metrics::Registry& registry, std::function<void()> on_change);
 
 // Components' verified reports: what completes an update (FOTA-H).
 feed::Follower::Options ComponentFollower(RolloutStore& store, InventoryClient& inventory,
