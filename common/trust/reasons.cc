@@ -10,7 +10,7 @@ namespace {
 absl::StatusCode CodeOf(absl::string_view reason) {
   for (const char* const wrong :
        {kMalformed, kLengthMismatch, kDigestMismatch, kUnsupportedSpec, kThresholdNotMet, kKeyIdMismatch,
-        kDuplicateKey, kUnknownKey, kKeyInvalid, kSignatureInvalid, kPartiesNotDistinct, kPathNotDelegated,
+        kDuplicateKey, kUnknownKey, kKeyInvalid, kSignatureInvalid, kPartiesNotDistinct, kPartiesNotDeclared, kPathNotDelegated,
         kReleaseCounterMissing, kHardwareIdsMissing}) {
     if (reason == wrong) return absl::StatusCode::kInvalidArgument;
   }

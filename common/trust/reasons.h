@@ -27,6 +27,7 @@ inline constexpr char kKeyIdMismatch[] = "KEY_ID_MISMATCH";      // a key id is 
 inline constexpr char kDuplicateKey[] = "DUPLICATE_KEY";         // one public key under two ids
 inline constexpr char kUnknownKey[] = "UNKNOWN_KEY";             // signed by a key that nobody named
 inline constexpr char kPartiesNotDistinct[] = "PARTIES_NOT_DISTINCT";  // one party could sign for both
+inline constexpr char kPartiesNotDeclared[] = "PARTIES_NOT_DECLARED";  // nobody says whose a key is
 inline constexpr char kUnknownRole[] = "UNKNOWN_ROLE";                 // no such role is delegated
 inline constexpr char kRoleNotPublished[] = "ROLE_NOT_PUBLISHED";  // delegated, but snapshot does not list it
 

@@ -35,10 +35,6 @@ SignatureCount Count(const Envelope& envelope, const KeyMap& keys, const RoleKey
   return count;
 }
 
-bool Contains(const std::vector<crypto::PublicKey>& keys, const crypto::PublicKey& key) {
-  return std::find(keys.begin(), keys.end(), key) != keys.end();
-}
-
 absl::string_view FolderOf(absl::string_view path) {
   const size_t slash = path.rfind('/');
   return slash == absl::string_view::npos ? absl::string_view() : path.substr(0, slash);
@@ -108,36 +104,6 @@ absl::Status VerifyThreshold(const Envelope& envelope, const KeyMap& keys, const
 
 int CountSignatures(const Envelope& envelope, const KeyMap& keys, const RoleKeys& role) {
   return Count(envelope, keys, role).valid;
-}
-
-absl::Status CheckTwoParties(const Delegation& delegation, const KeyMap& keys,
-                             const std::vector<crypto::PublicKey>& manufacturer,
-                             const std::vector<crypto::PublicKey>& authority) {
-  for (const crypto::PublicKey& key : manufacturer) {
-    if (Contains(authority, key)) {
-      return Refuse(kPartiesNotDistinct, "the manufacturer and the authority have a key in common");
-    }
-  }
-  if (delegation.keys.threshold != 2 || delegation.keys.key_ids.size() != 2) {
-    return Refuse(kPartiesNotDistinct,
-                  absl::StrCat("role ", delegation.name, " must be signed by 2 of 2 keys, not ",
-                               delegation.keys.threshold, " of ", delegation.keys.key_ids.size()));
-  }
-  int of_manufacturer = 0;
-  int of_authority = 0;
-  for (const std::string& id : delegation.keys.key_ids) {
-    const auto key = keys.find(id);
-    if (key == keys.end())
-      return Refuse(kUnknownKey, absl::StrCat("role ", delegation.name, " names an unknown key ", id));
-    of_manufacturer += Contains(manufacturer, key->second);
-    of_authority += Contains(authority, key->second);
-  }
-  if (of_manufacturer != 1 || of_authority != 1) {
-    return Refuse(kPartiesNotDistinct,
-                  absl::StrCat("role ", delegation.name,
-                               " needs one key of the manufacturer and one of the authority"));
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckNotExpired(absl::string_view what, absl::Time expires, absl::Time now) {

@@ -2,7 +2,6 @@
 #define COUNTERSIGN_COMMON_TRUST_VERIFY_H_
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,12 +22,6 @@ absl::Status VerifyThreshold(const Envelope& envelope, const KeyMap& keys, const
 
 // How many distinct keys of `role` have a valid signature on `envelope`: for "1 of 2 have signed".
 int CountSignatures(const Envelope& envelope, const KeyMap& keys, const RoleKeys& role);
-
-// OK if `delegation` can only be satisfied by both parties together: two keys and threshold 2, one key of
-// `manufacturer`, the other of `authority`, and no key on both sides. PARTIES_NOT_DISTINCT.
-absl::Status CheckTwoParties(const Delegation& delegation, const KeyMap& keys,
-                             const std::vector<crypto::PublicKey>& manufacturer,
-                             const std::vector<crypto::PublicKey>& authority);
 
 // EXPIRED_METADATA if `now` is not before `expires`. `what` names the document in the message.
 absl::Status CheckNotExpired(absl::string_view what, absl::Time expires, absl::Time now);

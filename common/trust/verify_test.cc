@@ -87,29 +87,6 @@ TEST_F(VerifyTest, AKeyOfAnotherRoleDoesNotCount) {
   EXPECT_OK(VerifyThreshold(envelope, repository_.root.keys, repository_.root.roles["snapshot"]));
 }
 
-// PLUS-1
-TEST_F(VerifyTest, TheTwoPartiesMustBeTwo) {
-  const crypto::PublicKey manufacturer = repository_.manufacturer.public_key();
-  const crypto::PublicKey authority = repository_.authority.public_key();
-  const crypto::PublicKey other = NewSigner().public_key();
-  Delegations delegations = this->delegations();
-  const auto check = [&](const std::vector<crypto::PublicKey>& manufacturers,
-                         const std::vector<crypto::PublicKey>& authorities) {
-    return CheckTwoParties(delegations.roles[0], delegations.keys, manufacturers, authorities);
-  };
-  const auto refused = StatusIs(absl::StatusCode::kInvalidArgument, kPartiesNotDistinct);
-  EXPECT_OK(check({manufacturer, other}, {authority}));
-  EXPECT_THAT(check({manufacturer, authority}, {authority}), refused);
-  EXPECT_THAT(check({manufacturer, authority}, {other}), refused);
-  EXPECT_THAT(check({manufacturer}, {other}), refused);
-  delegations.roles[0].keys.threshold = 1;
-  EXPECT_THAT(check({manufacturer}, {authority}), refused);
-  // 2 of 3 could be met by the manufacturer alone.
-  delegations.roles[0].keys.threshold = 2;
-  delegations.AddKey(other);
-  EXPECT_THAT(check({manufacturer, other}, {authority}), refused);
-}
-
 TEST_F(VerifyTest, ARoleThatIsNotDelegatedIsUnknown) {
   EXPECT_THAT(VerifyDelegatedTargets(delegations(), "other", Bytes(), nullptr, kNow),
               StatusIs(absl::StatusCode::kNotFound, kUnknownRole));

@@ -271,6 +271,10 @@ TEST_F(AppTest, TargetsNeedTheRootsSignaturesAndDelegateOnlyToTwoParties) {
   const crypto::PemSigner authority = std::exchange(publisher_.authority, publisher_.manufacturer("acme"));
   EXPECT_THAT(PublishTargets(publisher_.TopTargets(2, {"acme"})),
               StatusIs(absl::StatusCode::kInvalidArgument));
+  // Nor is one of the operator's in the authority's place another party.
+  publisher_.authority = publisher_.root_keys[0];
+  EXPECT_THAT(PublishTargets(publisher_.TopTargets(2, {"acme"})),
+              StatusIs(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT"));
   publisher_.authority = authority;
   EXPECT_OK(PublishTargets(publisher_.TopTargets(2, {"acme", "zeta"})));
 }
@@ -284,6 +288,11 @@ TEST_F(AppTest, AProposalWithAWrongSignatureIsRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument, "THRESHOLD_NOT_MET"));
   EXPECT_THAT(Propose(kAcme, "acme", publisher_.Sign("zeta", role)),
               StatusIs(absl::StatusCode::kInvalidArgument, "UNKNOWN_KEY"));
+  // PLUS-1: the authority's key proposes nothing, whoever brings its signature.
+  trust::Envelope by_authority = role.ToEnvelope();
+  ASSERT_OK(by_authority.Sign(publisher_.authority));
+  EXPECT_THAT(Propose(kAcme, "acme", by_authority.Serialise()),
+              StatusIs(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT"));
   const std::string altered =
       absl::StrReplaceAll(publisher_.Sign("acme", role), {{"\"1.0.0\"", "\"6.6.6\""}});
   EXPECT_THAT(Propose(kAcme, "acme", altered),

@@ -295,7 +295,11 @@ def publish_targets(target, content: dict, *keys):
     return target.as_(OPERATOR).call("package-store", "PublishTargets", metadata=as_json(signed(content, *keys)))
 
 
-def delegate(content: dict, *keys, name: str = "mallory", **changes) -> dict:
+def delegate(content: dict, *keys, name: str = "mallory", parties: dict | None = None, **changes) -> dict:
+    """Adds a role; its first key is its manufacturer's, unless `parties` says something else."""
+    declared = content["custom"]["parties"]
+    for party, owned in (parties if parties is not None else {name: keys[:1]}).items():
+        declared[party] = declared.get(party, []) + [key_id(key) for key in owned]
     content["delegations"]["keys"].update({key_id(key): tuf_key(key) for key in keys})
     content["delegations"]["roles"].append(dict({
         "name": name, "keyids": [key_id(key) for key in keys], "threshold": 2, "paths": [f"{name}/*", f"{name}/*/*"],
@@ -303,9 +307,10 @@ def delegate(content: dict, *keys, name: str = "mallory", **changes) -> dict:
     return content
 
 
-@pytest.mark.parametrize("what", ["one key twice", "threshold of one", "three keys", "all paths", "of acme", "not terminating"])
+@pytest.mark.parametrize("what", ["one key twice", "threshold of one", "three keys", "all paths", "of acme", "not terminating",
+                                  "nobody's keys", "both its own", "the operator's for the authority", "of another manufacturer"])
 def test_a_delegation_that_does_not_need_two_parties_is_refused(target, keys, what):
-    key, authority = new_key(), keys("authority")
+    key, second, authority = new_key(), new_key(), keys("authority")
     content = {
         "one key twice": lambda c: delegate(c, key, key),
         "threshold of one": lambda c: delegate(c, key, authority, threshold=1),
@@ -313,10 +318,37 @@ def test_a_delegation_that_does_not_need_two_parties_is_refused(target, keys, wh
         "all paths": lambda c: delegate(c, key, authority, paths=["*/*"]),
         "of acme": lambda c: delegate(c, key, authority, paths=["mallory/*", "acme/*/*"]),
         "not terminating": lambda c: delegate(c, key, authority, terminating=False),
+        "nobody's keys": lambda c: delegate(c, key, new_key(), parties={}),
+        "both its own": lambda c: delegate(c, key, second, parties={"mallory": [key, second]}),
+        "the operator's for the authority": lambda c: delegate(c, key, keys("root-op-3"),
+                                                               parties={"mallory": [key], "authority": [keys("root-op-3")]}),
+        "of another manufacturer": lambda c: delegate(c, keys("acme"), authority, parties={}),
     }[what](top_targets(target))
     with target.unchanged(), pytest.raises(Refused) as refusal:
         publish_targets(target, content, keys("targets-op-1"), keys("targets-ma-1"))
-    assert refusal.value.reason in ("PARTIES_NOT_DISTINCT", "PATH_NOT_ALLOWED", "METADATA_MALFORMED", "DUPLICATE_KEY")
+    assert refusal.value.reason in ("PARTIES_NOT_DISTINCT", "PARTIES_NOT_DECLARED", "PATH_NOT_ALLOWED", "METADATA_MALFORMED",
+                                    "DUPLICATE_KEY")
+
+
+def test_the_operator_does_not_put_itself_in_the_authoritys_place(target, keys):
+    # All keys of the operator's: enough for any client, in the targets as in the root.
+    own = new_key()
+    content = top_targets(target)
+    [authority_id] = content["custom"]["parties"]["authority"]
+    content["delegations"]["keys"].pop(authority_id)
+    content["delegations"]["keys"][key_id(own)] = tuf_key(own)
+    content["custom"]["parties"]["authority"] = [key_id(own)]
+    for role_ in content["delegations"]["roles"]:
+        role_["keyids"] = [key_id(own) if id_ == authority_id else id_ for id_ in role_["keyids"]]
+    with target.unchanged(), pytest.raises(Refused) as refusal:
+        publish_targets(target, content, keys("targets-op-1"), keys("targets-op-2"))
+    assert refusal.value.reason == "THRESHOLD_NOT_MET"
+
+    content = dict(root(target), version=2, expires=in_days(300))
+    with target.unchanged(), pytest.raises(Refused) as refusal:
+        publish_root(target, signed(content, keys("root-op-1"), keys("root-op-2"), keys("root-op-3")))
+    assert refusal.value.reason == "THRESHOLD_NOT_MET"
+    assert "authority" in refusal.value.message
 
 
 def test_targets_signed_by_too_few_or_of_another_version_are_refused(target, keys):

@@ -256,7 +256,8 @@ def test_root_rotations_are_walked(published, tmp_path):
         old, new = load_key(suite.key("root-op-2")), load_key(suite.key("root-op-4"))
         del root["keys"][key_id(old)]
         root["keys"][key_id(new)] = tuf_key(new)
-        root["roles"]["root"]["keyids"] = [key_id(new) if one == key_id(old) else one for one in root["roles"]["root"]["keyids"]]
+        for key_ids in (root["roles"]["root"]["keyids"], root["custom"]["parties"]["operator"]):
+            key_ids[key_ids.index(key_id(old))] = key_id(new)
         publish("root-op-1", "root-op-2", "root-ma-1", "root-op-4", "root-op-3")
         assert published.export(folder)["root_version"] == 2
         all_update(site, "one")

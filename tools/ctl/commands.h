@@ -10,8 +10,12 @@ namespace countersign::ctl {
 
 class Session;
 
-// key, metadata: on files, without any service.
+// key, metadata, and the two below: on files, without any service.
 void AddOfflineCommands(CLI::App& app, Session& session);
+// root, targets.
+void AddCeremonyCommands(CLI::App& app, Session& session);
+// Of `metadata`: sign, merge, show, verify.
+void AddSigningVerbs(CLI::App& metadata, Session& session);
 // gateway, device, component, appid.
 void AddFleetCommands(CLI::App& app, Session& session);
 // manufacturer, release, notice.

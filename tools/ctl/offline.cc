@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/crypto/open_signer.h"
 #include "common/crypto/pkcs11/keys.h"
@@ -23,6 +22,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "tools/ctl/call.h"
 #include "tools/ctl/commands.h"
+#include "tools/ctl/files.h"
 #include "tools/ctl/image.h"
 
 namespace countersign::ctl {
@@ -32,20 +32,6 @@ namespace liaison = countersign::liaison::v1;
 
 constexpr mode_t kPrivateMode = 0600;
 constexpr int kMaxExpiryDays = 3650;
-
-absl::Status RefuseToOverwrite(const std::string& path) {
-  if (ReadFile(path).status().code() == absl::StatusCode::kNotFound) return absl::OkStatus();
-  return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",
-               absl::StrCat(path, " is there already: move it away first"));
-}
-
-absl::StatusOr<crypto::PublicKey> LoadPublicKey(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(path));
-  absl::StatusOr<crypto::PublicKey> key = crypto::PublicKey::FromPem(pem);
-  if (key.ok()) return key;
-  return Error(absl::StatusCode::kInvalidArgument, "KEY_INVALID",
-               absl::StrCat(path, ": ", std::string(key.status().message())));
-}
 
 absl::Time ExpiresInDays(int days) {
   return absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now())) + absl::Hours(24) * days;
@@ -113,93 +99,24 @@ void AddKey(CLI::App& app, Session& session) {
   });
   verb->add_option("file", flags->file, "the public key, PEM")->required();
 
-  verb = session.AddVerb(
-      group, "vkey", "Print the verifier key of a transparency log (C2SP signed-note)", [flags]() -> absl::Status {
-        ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(flags->file));
-        ASSIGN_OR_RETURN(const tlog::VerifierKey verifier, tlog::VerifierKey::Make(flags->origin, key));
-        std::cout << verifier.Format() << "\n";
-        return absl::OkStatus();
-      });
+  verb = session.AddVerb(group, "vkey", "Print the verifier key of a transparency log (C2SP signed-note)",
+                         [flags]() -> absl::Status {
+                           ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(flags->file));
+                           ASSIGN_OR_RETURN(const tlog::VerifierKey verifier,
+                                            tlog::VerifierKey::Make(flags->origin, key));
+                           std::cout << verifier.Format() << "\n";
+                           return absl::OkStatus();
+                         });
   verb->add_option("file", flags->file, "the log's public key, PEM, Ed25519")->required();
-  verb->add_option("--origin", flags->origin, "the log's name: --log-origin of the package store")->required();
-}
-
-struct RootFlags {
-  std::string out;
-  int64_t version = 1;
-  int expires_days = 365;
-  std::map<std::string, std::vector<std::string>> keys;  // by role
-  std::map<std::string, int> thresholds;
-  std::string log_key;
-};
-
-absl::Status WriteRoot(const RootFlags& flags) {
-  trust::Root root;
-  root.version = flags.version;
-  root.expires = ExpiresInDays(flags.expires_days);
-  for (const auto& [role, files] : flags.keys) {
-    for (const std::string& file : files) {
-      ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(file));
-      root.AddKey(role, key);
-    }
-    trust::RoleKeys& keys = root.roles[role];
-    keys.threshold = flags.thresholds.at(role);
-    if (keys.threshold > static_cast<int>(keys.key_ids.size())) {
-      return Error(absl::StatusCode::kInvalidArgument, "THRESHOLD_TOO_HIGH",
-                   absl::StrCat("role ", role, " wants ", keys.threshold, " signatures and has ",
-                                keys.key_ids.size(), " distinct keys"));
-    }
-  }
-  if (!flags.log_key.empty()) RETURN_IF_ERROR(tlog::VerifierKey::Parse(flags.log_key).status());
-  root.log_key = flags.log_key;
-  return WriteFileAtomically(flags.out, root.ToEnvelope().Serialise());
-}
-
-struct TargetsFlags {
-  std::string out;
-  int64_t version = 1;
-  int expires_days = 180;
-  std::vector<std::string> delegates;  // manufacturer=key,key
-};
-
-absl::Status WriteTargets(const TargetsFlags& flags) {
-  trust::Targets targets;
-  targets.version = flags.version;
-  targets.expires = ExpiresInDays(flags.expires_days);
-  trust::Delegations delegations;
-  for (const std::string& delegate : flags.delegates) {
-    const std::vector<std::string> parts = absl::StrSplit(delegate, absl::MaxSplits('=', 1));
-    const std::vector<std::string> files = parts.size() == 2
-                                               ? std::vector<std::string>(absl::StrSplit(parts[1], ','))
-                                               : std::vector<std::string>();
-    if (!trust::IsRoleName(parts[0]) || files.size() != 2) {
-      return Error(
-          absl::StatusCode::kInvalidArgument, "DELEGATE_MALFORMED",
-          absl::StrCat("--delegate ", delegate, ": write <manufacturer>=<its key>,<the authority's key>"));
-    }
-    trust::Delegation& role = delegations.roles.emplace_back();
-    role.name = parts[0];
-    role.keys.threshold = 2;
-    role.paths = {absl::StrCat(parts[0], "/*"), absl::StrCat(parts[0], "/*/*")};
-    role.terminating = true;
-    for (const std::string& file : files) {
-      ASSIGN_OR_RETURN(const crypto::PublicKey key, LoadPublicKey(file));
-      delegations.AddKey(key);
-    }
-    if (role.keys.key_ids.size() != 2 || role.keys.key_ids[0] == role.keys.key_ids[1]) {
-      return Error(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT",
-                   absl::StrCat("role ", parts[0],
-                                " needs two different keys: the manufacturer's and the authority's"));
-    }
-  }
-  targets.delegations = std::move(delegations);
-  return WriteFileAtomically(flags.out, targets.ToEnvelope().Serialise());
+  verb->add_option("--origin", flags->origin, "the log's name: --log-origin of the package store")
+      ->required();
 }
 
 struct RoleFlags {
   std::string out, previous;
   int64_t version = 0;
-  int expires_days = 90;
+  bool pending = false;
+  int expires_days = 0;  // 0: 90, or 30 of a pending role
   std::vector<std::string> releases;
 };
 
@@ -212,7 +129,8 @@ absl::Status WriteRole(const RoleFlags& flags) {
     targets.version += 1;
   }
   if (flags.version > 0) targets.version = flags.version;
-  targets.expires = ExpiresInDays(flags.expires_days);
+  const int days = flags.expires_days > 0 ? flags.expires_days : flags.pending ? 30 : 90;
+  targets.expires = ExpiresInDays(days);
   for (const std::string& file : flags.releases) {
     liaison::Release release;
     RETURN_IF_ERROR(ReadJson(file, &release));
@@ -223,7 +141,8 @@ absl::Status WriteRole(const RoleFlags& flags) {
           absl::StrCat(file,
                        " has no image with a target path and a digest: fill it in with `metadata release`"));
     }
-    trust::TargetFile& target = targets.targets[info.image().target_path()];
+    const char* const folder = flags.pending ? trust::kPendingFolder : "";
+    trust::TargetFile& target = targets.targets[absl::StrCat(folder, info.image().target_path())];
     target.length = info.image().length_bytes();
     target.sha256 = info.image().sha256();
     target.custom.version = info.version();
@@ -251,59 +170,20 @@ absl::Status FillInRelease(const std::string& file, const std::string& image_fil
   return WriteFileAtomically(out, json);
 }
 
-absl::Status Sign(const std::string& file, const std::vector<std::string>& keys) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
-  ASSIGN_OR_RETURN(trust::Envelope envelope, trust::Envelope::Parse(bytes));
-  for (const std::string& key : keys) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<crypto::Signer> signer, crypto::OpenSigner(key));
-    RETURN_IF_ERROR(envelope.Sign(*signer));
-  }
-  return WriteFileAtomically(file, envelope.Serialise());
-}
-
 void AddMetadata(CLI::App& app, Session& session) {
-  CLI::App& group = *app.add_subcommand("metadata", "TUF metadata in files (offline): write, sign, co-sign");
+  CLI::App& group =
+      *app.add_subcommand("metadata", "TUF metadata in files (offline): write roles, sign, show, verify");
   group.require_subcommand(1);
 
-  auto root = std::make_shared<RootFlags>();
-  CLI::App* verb =
-      session.AddVerb(group, "root", "Write root metadata, unsigned", [root] { return WriteRoot(*root); });
-  verb->add_option("--out", root->out, "file to write")->required();
-  verb->add_option("--version", root->version, "version of the metadata")->check(CLI::PositiveNumber);
-  verb->add_option("--expires-days", root->expires_days, "days that it holds")
-      ->check(CLI::Range(1, kMaxExpiryDays));
-  for (const char* role : {"root", "timestamp", "snapshot", "targets"}) {
-    root->thresholds[role] = 1;
-    verb->add_option(absl::StrCat("--", role, "-key"), root->keys[role],
-                     absl::StrCat("public key of ", role, "; may be repeated"))
-        ->required();
-    verb->add_option(absl::StrCat("--", role, "-threshold"), root->thresholds[role],
-                     absl::StrCat("signatures that ", role, " needs"))
-        ->check(CLI::PositiveNumber);
-  }
-
-  verb->add_option("--log-key", root->log_key,
-                   "verifier key of the transparency log, as `key vkey` prints it (image repository)");
-
-  auto targets = std::make_shared<TargetsFlags>();
-  verb =
-      session.AddVerb(group, "targets", "Write the top-level targets metadata with its delegations, unsigned",
-                      [targets] { return WriteTargets(*targets); });
-  verb->add_option("--out", targets->out, "file to write")->required();
-  verb->add_option("--version", targets->version, "version of the metadata")->check(CLI::PositiveNumber);
-  verb->add_option("--expires-days", targets->expires_days, "days that it holds")
-      ->check(CLI::Range(1, kMaxExpiryDays));
-  verb->add_option("--delegate", targets->delegates,
-                   "<manufacturer>=<its public key>,<the authority's public key>; may be repeated")
-      ->required();
-
   auto role = std::make_shared<RoleFlags>();
-  verb = session.AddVerb(group, "role", "Write a manufacturer's role metadata from its releases, unsigned",
-                         [role] { return WriteRole(*role); });
+  CLI::App* verb =
+      session.AddVerb(group, "role", "Write a manufacturer's role metadata from its releases, unsigned",
+                      [role] { return WriteRole(*role); });
   verb->add_option("--out", role->out, "file to write")->required();
   verb->add_option("--previous", role->previous, "the version before, whose targets stay");
   verb->add_option("--version", role->version, "version; one more than the previous when left out");
-  verb->add_option("--expires-days", role->expires_days, "days that it holds")
+  verb->add_flag("--pending", role->pending, "write the pending role, of what is not approved");
+  verb->add_option("--expires-days", role->expires_days, "days that it holds: 90, or 30 of a pending role")
       ->check(CLI::Range(1, kMaxExpiryDays));
   verb->add_option("--release", role->releases, "a release with its image's digest, in JSON; may be repeated")
       ->required();
@@ -317,23 +197,14 @@ void AddMetadata(CLI::App& app, Session& session) {
   verb->add_option("file", release->file, "countersign.liaison.v1.Release in JSON")->required();
   verb->add_option("--image", release->image, "the image")->required();
   verb->add_option("--out", release->out, "file to write")->required();
-
-  struct SignFlags {
-    std::string file;
-    std::vector<std::string> keys;
-  };
-  auto sign = std::make_shared<SignFlags>();
-  verb = session.AddVerb(group, "sign", "Add signatures to a metadata file",
-                         [sign] { return Sign(sign->file, sign->keys); });
-  verb->add_option("file", sign->file, "the metadata, changed in place")->required();
-  verb->add_option("--key", sign->keys, "a private key, PEM file or PKCS#11 URI; may be repeated")
-      ->required();
+  AddSigningVerbs(group, session);
 }
 
 }  // namespace
 
 void AddOfflineCommands(CLI::App& app, Session& session) {
   AddKey(app, session);
+  AddCeremonyCommands(app, session);
   AddMetadata(app, session);
 }
 

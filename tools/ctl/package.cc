@@ -274,6 +274,27 @@ void AddPackage(CLI::App& app, Session& session) {
   verb->add_option("--manufacturer", *history->mutable_parent(), "only of this manufacturer");
 }
 
+void AddPending(CLI::App& app, Session& session) {
+  CLI::App& group = *app.add_subcommand("pending", "What a manufacturer offers without approval");
+  group.require_subcommand(1);
+
+  struct Flags {
+    std::string manufacturer, file;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = session.AddVerb(
+      group, "publish", "Publish signed metadata of the pending role (manufacturer)",
+      [&session, flags]() -> absl::Status {
+        v1::PublishPendingRequest request;
+        request.set_parent(ResourceName("manufacturers", flags->manufacturer));
+        ASSIGN_OR_RETURN(*request.mutable_metadata(), ReadFile(flags->file));
+        return CallAndPrint<PackageStoreService>(session, "package-store", &Stub::PublishPending, request);
+      });
+  verb->add_option("manufacturer", flags->manufacturer, "id of the manufacturer")->required();
+  verb->add_option("file", flags->file, "the signed metadata, made with `metadata role --pending`")
+      ->required();
+}
+
 void AddRepository(CLI::App& app, Session& session) {
   CLI::App& group = *app.add_subcommand("repository", "The image repository");
   group.alias("repo");
@@ -314,6 +335,7 @@ void AddRepository(CLI::App& app, Session& session) {
 void AddPackageCommands(CLI::App& app, Session& session) {
   AddImage(app, session);
   AddPackage(app, session);
+  AddPending(app, session);
   AddRepository(app, session);
 }
 

@@ -60,7 +60,7 @@ def test_a_key_is_made_listed_and_signs_metadata(token, kind, tmp_path):
     assert listed[0] == key_id
     assert listed[2].startswith("pkcs11:token=ops;object=root;id=%")
 
-    token.countersign("metadata", "root", "--out", tmp_path / "1.root.json",
+    token.countersign("root", "create", "--out", tmp_path / "1.root.json",
                       *(f"--{role}-key={public}" for role in ("root", "targets", "snapshot", "timestamp")))
     token.countersign("metadata", "sign", tmp_path / "1.root.json", "--key", token.uri("root"))
     root = json.loads((tmp_path / "1.root.json").read_text())

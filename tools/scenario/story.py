@@ -61,19 +61,22 @@ class Story:
         suite = self.suite
 
         def keys(role: str, *names: str) -> list:
-            return [f"--{role}-key={suite.public_key(name)}" for name in names]
+            """Whose a key is, its name says."""
+            parties = {"op": "operator=", "ma": "authority="}
+            return [f"--{role}-key={parties.get(name.partition('-')[2][:2], '')}{suite.public_key(name)}" for name in names]
 
-        suite.offline("metadata", "root", "--out", self.metadata("1.root.json"),
+        suite.offline("root", "create", "--out", self.metadata("1.root.json"),
                       *keys("root", "root-op-1", "root-op-2", "root-op-3", "root-ma-1", "root-ma-2"), "--root-threshold=3",
                       *keys("targets", "targets-op-1", "targets-op-2", "targets-ma-1"), "--targets-threshold=2",
                       *keys("snapshot", "snapshot"), *keys("timestamp", "timestamp"), f"--log-key={suite.log_vkey()}")
         suite.offline("metadata", "sign", self.metadata("1.root.json"),
                       *(f"--key={suite.key(name)}" for name in ("root-op-1", "root-op-2", "root-ma-1")))
-        suite.offline("metadata", "targets", "--out", self.metadata("targets.json"),
-                      *(f"--delegate={name}={suite.public_key(name)},{suite.public_key('authority')}" for name in manufacturers))
-        suite.offline("metadata", "sign", self.metadata("targets.json"),
+        suite.offline("targets", "create", "--out", self.metadata("targets.json"), "--root", self.metadata("1.root.json"),
+                      f"--authority-key={suite.public_key('authority')}",
+                      *(f"--manufacturer={name}={suite.public_key(name)}" for name in manufacturers))
+        suite.offline("metadata", "sign", self.metadata("targets.json"), "--under", self.metadata("1.root.json"),
                       f"--key={suite.key('targets-op-1')}", f"--key={suite.key('targets-ma-1')}")
-        suite.offline("metadata", "root", "--out", self.metadata("director-1.root.json"), *keys("root", "director-root"),
+        suite.offline("root", "create", "--out", self.metadata("director-1.root.json"), *keys("root", "director-root"),
                       *keys("targets", "director-targets"), *keys("snapshot", "director-snapshot"),
                       *keys("timestamp", "director-timestamp"))
         suite.offline("metadata", "sign", self.metadata("director-1.root.json"), f"--key={suite.key('director-root')}")

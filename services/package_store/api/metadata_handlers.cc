@@ -23,6 +23,16 @@ absl::Status PackageStoreApi::PublishTargets(const rpc::Call& call, const v1::Pu
   return absl::OkStatus();
 }
 
+absl::Status PackageStoreApi::PublishPending(const rpc::Call& call, const v1::PublishPendingRequest& request,
+                                             v1::MetadataFile* response) {
+  ASSIGN_OR_RETURN(const std::string manufacturer, ParseManufacturer(request.parent()));
+  RETURN_IF_ERROR(CheckOwn(call.identity(), manufacturer));
+  ASSIGN_OR_RETURN(const MetadataFile file,
+                   parts_.publications.PublishPending(manufacturer, request.metadata(), parts_.clock.Now()));
+  *response = ToProto(file);
+  return absl::OkStatus();
+}
+
 void PackageStoreApi::GetMetadata(const rpc::Call&, const v1::GetMetadataRequest& request,
                                   v1::MetadataFile* response, rpc::Done done) {
   if (const absl::Status status = CheckMetadataFileName(request.file_name()); !status.ok())

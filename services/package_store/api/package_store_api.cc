@@ -29,6 +29,7 @@ std::unique_ptr<rpc::Service> PackageStoreApi::Bind() {
   auto service = std::make_unique<rpc::Service>(PackageStoreRoles());
   service->Unary("PublishRoot", this, &PackageStoreApi::PublishRoot);
   service->Unary("PublishTargets", this, &PackageStoreApi::PublishTargets);
+  service->Unary("PublishPending", this, &PackageStoreApi::PublishPending);
   service->AsyncUnary("GetMetadata", this, &PackageStoreApi::GetMetadata, {.run_inline = true});
   service->Unary("CreateUpload", this, &PackageStoreApi::CreateUpload);
   service->Unary("GetUpload", this, &PackageStoreApi::GetUpload);

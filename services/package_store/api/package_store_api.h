@@ -56,6 +56,8 @@ class PackageStoreApi {
                            v1::MetadataFile* response);
   absl::Status PublishTargets(const rpc::Call& call, const v1::PublishTargetsRequest& request,
                               v1::MetadataFile* response);
+  absl::Status PublishPending(const rpc::Call& call, const v1::PublishPendingRequest& request,
+                              v1::MetadataFile* response);
   // On gRPC's thread: most answers are in memory.
   void GetMetadata(const rpc::Call& call, const v1::GetMetadataRequest& request, v1::MetadataFile* response,
                    rpc::Done done);

@@ -9,6 +9,7 @@ const rpc::RoleTable& PackageStoreRoles() {
       {
           {"PublishRoot", {kOperator, kAuthority}},
           {"PublishTargets", {kOperator, kAuthority}},
+          {"PublishPending", {kManufacturer}},
           {"GetMetadata", {kOperator, kAuthority, kManufacturer, kGateway, kCse, kRegistrar, kService}},
           {"CreateUpload", {kManufacturer}, {"liaison"}},
           {"GetUpload", {kManufacturer}, {"liaison"}},

@@ -1,10 +1,7 @@
 #include "services/package_store/domain/names.h"
 
-#include <algorithm>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -24,19 +21,7 @@ absl::Status NameInvalid(absl::string_view what, absl::string_view wanted) {
                absl::StrCat("The ", what, " must be ", wanted, "."));
 }
 
-bool IsLetterOrDigit(char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); }
-
 }  // namespace
-
-bool IsManufacturerId(absl::string_view id) {
-  if (id.empty() || id.size() > 56 || !IsLetterOrDigit(id.front()) || !IsLetterOrDigit(id.back()))
-    return false;
-  if (!std::all_of(id.begin(), id.end(), [](char c) { return IsLetterOrDigit(c) || c == '-'; })) return false;
-  for (absl::string_view reserved : {"root", "timestamp", "snapshot", "targets", "pending"}) {
-    if (id == reserved) return false;
-  }
-  return !absl::EndsWith(id, "-pending");
-}
 
 absl::StatusOr<std::optional<std::string>> ParseManufacturerOrAll(absl::string_view name) {
   if (name == "manufacturers/-") return std::nullopt;

@@ -7,15 +7,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/trust/parties.h"
 
 // Names of resources, of metadata files and of targets. What is malformed is INVALID_ARGUMENT (NAME_INVALID),
 // with the form that is wanted.
 namespace countersign::package_store {
 
-// Whether `id` can be a manufacturer of this repository: 1 to 56 characters of [a-z0-9-], beginning and
-// ending with a letter or digit, no name of a top-level role, and not ending in "-pending", which names the
-// manufacturer's other role.
-bool IsManufacturerId(absl::string_view id);
+using trust::IsManufacturerId;
 
 // "manufacturers/{manufacturer}" -> the id.
 absl::StatusOr<std::string> ParseManufacturer(absl::string_view name);

@@ -6,10 +6,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/dsse.h"
 #include "common/trust/keys.h"
+#include "common/trust/parties.h"
 #include "common/trust/reasons.h"
 #include "common/trust/verify.h"
 #include "services/package_store/domain/names.h"
@@ -127,29 +129,28 @@ absl::StatusOr<std::vector<std::string>> Signers(const trust::Envelope& envelope
 }
 
 absl::StatusOr<ReviewedProposal> ReviewSigners(const trust::Envelope& envelope, const trust::Delegation& role,
-                                               const trust::Delegations& delegations) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> signers, Signers(envelope, role, delegations.keys));
+                                               const RepositoryState& state) {
+  ReviewedProposal review;
+  review.delegation = &role;
+  for (const std::string& key_id : role.keys.key_ids) {
+    const std::string party = trust::PartyOf(*state.parties, key_id);
+    if (party == role.name) review.manufacturer_key_id = key_id;
+    if (party == trust::kAuthorityParty) review.authority_key_id = key_id;
+  }
+  if (review.manufacturer_key_id.empty() || review.authority_key_id.empty()) {
+    return Error(absl::StatusCode::kFailedPrecondition, trust::kPartiesNotDeclared,
+                 absl::StrCat("The targets metadata in force does not say which key of role ", role.name,
+                              " is whose; the operator and the authority publish one that does."));
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> signers, Signers(envelope, role, state.delegations->keys));
   if (signers.empty()) {
     return Error(
         absl::StatusCode::kInvalidArgument, trust::kThresholdNotMet,
         absl::StrCat("The proposal lacks the signature of the manufacturer's key in role ", role.name, "."));
   }
-  if (signers.size() > 1) {
+  if (std::count(signers.begin(), signers.end(), review.authority_key_id) > 0) {
     return Error(absl::StatusCode::kInvalidArgument, trust::kPartiesNotDistinct,
                  "A proposal has the manufacturer's signature only; the authority signs when it approves.");
-  }
-  const trust::Delegation* pending = delegations.Find(absl::StrCat(role.name, "-pending"));
-  if (pending != nullptr &&
-      std::count(pending->keys.key_ids.begin(), pending->keys.key_ids.end(), signers.front()) == 0) {
-    return Error(absl::StatusCode::kInvalidArgument, trust::kPartiesNotDistinct,
-                 absl::StrCat("Key ", signers.front(), " is not the manufacturer's: it is not in role ",
-                              pending->name, "."));
-  }
-  ReviewedProposal review;
-  review.delegation = &role;
-  review.manufacturer_key_id = signers.front();
-  for (const std::string& key_id : role.keys.key_ids) {
-    if (key_id != signers.front()) review.authority_key_id = key_id;
   }
   return review;
 }
@@ -232,7 +233,7 @@ absl::StatusOr<ReviewedProposal> ReviewProposal(const ParsedProposal& proposal,
                  absl::StrCat("The targets metadata in force does not delegate to ", manufacturer,
                               "; the operator and the authority publish one that does."));
   }
-  ASSIGN_OR_RETURN(ReviewedProposal review, ReviewSigners(proposal.envelope, *role, *state.delegations));
+  ASSIGN_OR_RETURN(ReviewedProposal review, ReviewSigners(proposal.envelope, *role, state));
   const trust::Targets& next = proposal.targets;
   if (!next.prefetch.empty()) return Malformed("Only a Director's metadata has custom.prefetch.");
   for (const auto& [path, target] : next.targets) RETURN_IF_ERROR(CheckTarget(path, target, manufacturer));
@@ -246,6 +247,41 @@ absl::StatusOr<ReviewedProposal> ReviewProposal(const ParsedProposal& proposal,
     RETURN_IF_ERROR(CheckReleaseCounter(target, state.release_counters));
   }
   return review;
+}
+
+absl::StatusOr<std::vector<std::string>> ReviewPending(const ParsedProposal& pending,
+                                                       absl::string_view manufacturer,
+                                                       const RepositoryState& state, absl::Time now) {
+  const std::string name = trust::PendingRole(manufacturer);
+  const trust::Delegation* role = state.delegations->Find(name);
+  if (role == nullptr) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOT_DELEGATED",
+                 absl::StrCat("The targets metadata in force does not delegate to ", name,
+                              "; the operator and the authority publish one that does."));
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> signers,
+                   Signers(pending.envelope, *role, state.delegations->keys));
+  if (signers.size() < static_cast<size_t>(role->keys.threshold)) {
+    return Error(absl::StatusCode::kInvalidArgument, trust::kThresholdNotMet,
+                 absl::StrCat("The metadata lacks the signature of a key in role ", name, "."));
+  }
+  const trust::Targets& next = pending.targets;
+  if (!next.prefetch.empty()) return Malformed("Only a Director's metadata has custom.prefetch.");
+  for (const auto& [path, target] : next.targets) {
+    absl::string_view below = path;
+    if (!absl::ConsumePrefix(&below, trust::kPendingFolder)) {
+      return Error(absl::StatusCode::kInvalidArgument, "PATH_NOT_ALLOWED",
+                   absl::StrCat("Target ", path, " must be ", trust::kPendingFolder, manufacturer,
+                                "/<component>/<file>."),
+                   {{"target_path", path}});
+    }
+    RETURN_IF_ERROR(CheckTarget(std::string(below), target, manufacturer));
+  }
+  RETURN_IF_ERROR(AsStoreError(trust::CheckNotExpired(name, next.expires, now)));
+  RETURN_IF_ERROR(CheckNextVersion(name, state.current_version, next.version));
+  RETURN_IF_ERROR(AsStoreError(trust::CheckTargets(*role, next, state.in_force)));
+  for (const auto& [path, target] : next.targets) RETURN_IF_ERROR(CheckImage(path, target, state.images));
+  return signers;
 }
 
 absl::StatusOr<Approval> MakeApproval(const ParsedProposal& proposal, const ReviewedProposal& review,

@@ -17,10 +17,10 @@
 
 // What a manufacturer may propose and what makes an approval (FOTA-A, SC-MA, PLUS-1).
 //
-// A manufacturer's role has two keys and threshold 2. The party whose key signed the proposal is the
-// manufacturer, authenticated as such when it proposed; the other key is the Management Authority's, and only
-// its signature, brought by the authority itself, approves. So whoever has one key, or both hats of one key,
-// gets nothing published.
+// A manufacturer's role has two keys and threshold 2: one key of the manufacturer's, which signs the
+// proposal, and one of the Management Authority's, whose signature, brought by the authority itself, approves
+// it. Which is whose, the top-level targets say. So whoever has one key, or both hats of one key, gets
+// nothing published.
 namespace countersign::package_store {
 
 // A proposal that is well-formed; nothing is verified.
@@ -36,6 +36,8 @@ absl::StatusOr<ParsedProposal> ParseProposal(absl::string_view bytes);
 struct RepositoryState {
   // The delegations in the top-level targets in force.
   const trust::Delegations* delegations;
+  // Whose its keys are.
+  const trust::Parties* parties;
   // The role's version in force, 0 if there is none.
   int64_t current_version = 0;
   // What that version says; nullptr if there is none, or if the delegation does not vouch for it any more
@@ -61,16 +63,23 @@ struct ReviewedProposal {
 // Whether `proposal` of `manufacturer` may go to the authority, or, at the time of the approval, still may be
 // published. The codes of CreateProposal:
 //   INVALID_ARGUMENT     METADATA_MALFORMED, THRESHOLD_NOT_MET, SIGNATURE_INVALID, UNKNOWN_KEY (a signature
-//   by
-//                        none of the role's keys), PARTIES_NOT_DISTINCT (both keys have signed already),
+//                        by none of the role's keys), PARTIES_NOT_DISTINCT (the authority's key has signed),
 //                        PATH_NOT_ALLOWED, EXPIRED_METADATA
-//   FAILED_PRECONDITION  NOT_DELEGATED, VERSION_NOT_NEXT, IMAGE_MISSING, LENGTH_MISMATCH, TARGET_CHANGED,
-//                        RELEASE_COUNTER_FELL (a new or changed target is below what its component has had),
-//                        REVOKED (it lists a path that was revoked)
+//   FAILED_PRECONDITION  NOT_DELEGATED, PARTIES_NOT_DECLARED, VERSION_NOT_NEXT, IMAGE_MISSING,
+//                        LENGTH_MISMATCH, TARGET_CHANGED, RELEASE_COUNTER_FELL (a new or changed target is
+//                        below what its component has had), REVOKED (it lists a path that was revoked)
 // What it returns points into `state`.
 absl::StatusOr<ReviewedProposal> ReviewProposal(const ParsedProposal& proposal,
                                                 absl::string_view manufacturer, const RepositoryState& state,
                                                 absl::Time now);
+
+// OK if `pending`, of `manufacturer`'s pending role, may be published: signed by keys of that role, and by
+// nobody else; paths `pending/<manufacturer>/<component>/<file>`; in all else as a proposal, except that it
+// neither raises nor is bound by the release counters of what was approved. `state` is of that role. The
+// keys that have signed; the errors of PublishPending.
+absl::StatusOr<std::vector<std::string>> ReviewPending(const ParsedProposal& pending,
+                                                       absl::string_view manufacturer,
+                                                       const RepositoryState& state, absl::Time now);
 
 // Metadata that both parties signed.
 struct Approval {

@@ -24,6 +24,7 @@ constexpr Translation kTranslations[] = {
     {trust::kHardwareIdsMissing, absl::StatusCode::kInvalidArgument, "METADATA_MALFORMED"},
     {trust::kDuplicateKey, absl::StatusCode::kInvalidArgument, trust::kDuplicateKey},
     {trust::kPartiesNotDistinct, absl::StatusCode::kInvalidArgument, trust::kPartiesNotDistinct},
+    {trust::kPartiesNotDeclared, absl::StatusCode::kInvalidArgument, trust::kPartiesNotDeclared},
     {trust::kThresholdNotMet, absl::StatusCode::kInvalidArgument, trust::kThresholdNotMet},
     {trust::kSignatureInvalid, absl::StatusCode::kInvalidArgument, trust::kSignatureInvalid},
     {trust::kUnknownKey, absl::StatusCode::kInvalidArgument, trust::kUnknownKey},

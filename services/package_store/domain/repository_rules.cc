@@ -1,18 +1,14 @@
 #include "services/package_store/domain/repository_rules.h"
 
 #include <algorithm>
-#include <set>
-#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/envelope.h"
 #include "common/trust/keys.h"
+#include "common/trust/parties.h"
 #include "common/trust/verify.h"
-#include "services/package_store/domain/names.h"
 #include "services/package_store/domain/refusals.h"
 
 namespace countersign::package_store {
@@ -45,54 +41,6 @@ absl::Status CheckOnlineKey(const trust::Root& root, const std::string& role, co
       {{"role", role}, {"key_id", key_id}});
 }
 
-// Whether every pattern is `<prefix>/*` or `<prefix>/*/*`, and there is one at least.
-bool CoversOnly(const std::vector<std::string>& patterns, const std::string& prefix) {
-  const std::string one = absl::StrCat(prefix, "/*");
-  const std::string two = absl::StrCat(prefix, "/*/*");
-  return !patterns.empty() && std::all_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-    return pattern == one || pattern == two;
-  });
-}
-
-absl::Status CheckPendingRole(const trust::Delegation& role, const std::string& manufacturer) {
-  const std::string prefix = absl::StrCat("pending/", manufacturer);
-  if (!role.terminating || !CoversOnly(role.paths, prefix)) {
-    return Error(absl::StatusCode::kInvalidArgument, "PATH_NOT_ALLOWED",
-                 absl::StrCat("Role ", role.name, " must be terminating and have the paths ", prefix,
-                              "/* and ", prefix, "/*/* only."));
-  }
-  if (role.keys.threshold != 1 || role.keys.key_ids.empty()) {
-    return Malformed(
-        absl::StrCat("Role ", role.name, " must have threshold 1 and a key of the manufacturer."));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckManufacturerRole(const trust::Delegation& role, const trust::Delegation* pending) {
-  if (!role.terminating || !CoversOnly(role.paths, role.name)) {
-    return Error(absl::StatusCode::kInvalidArgument, "PATH_NOT_ALLOWED",
-                 absl::StrCat("Role ", role.name, " must be terminating and have the paths ", role.name,
-                              "/* and ", role.name, "/*/* only."));
-  }
-  const std::set<std::string> key_ids(role.keys.key_ids.begin(), role.keys.key_ids.end());
-  if (role.keys.threshold != 2 || role.keys.key_ids.size() != 2 || key_ids.size() != 2) {
-    return Error(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT",
-                 absl::StrCat("Role ", role.name,
-                              " must have threshold 2 and two keys: the manufacturer's and the Management "
-                              "Authority's."));
-  }
-  if (pending == nullptr) return absl::OkStatus();
-  const int shared = std::count_if(pending->keys.key_ids.begin(), pending->keys.key_ids.end(),
-                                   [&](const std::string& id) { return key_ids.count(id) > 0; });
-  if (shared != 1) {
-    return Error(
-        absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT",
-        absl::StrCat("Exactly one key of role ", pending->name,
-                     ", which are the manufacturer's, must be in role ", role.name, "; ", shared, " are."));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status CheckNextVersion(absl::string_view role, int64_t current, int64_t version) {
@@ -115,54 +63,20 @@ absl::StatusOr<trust::Root> CheckRoot(const trust::Root* current, absl::string_v
       current == nullptr ? trust::VerifyFirstRoot(bytes) : trust::VerifyRootSuccession(*current, bytes);
   if (!root.ok()) return AsStoreError(root.status());
   RETURN_IF_ERROR(CheckNextVersion(kRootRole, current == nullptr ? 0 : current->version, root->version));
-  RETURN_IF_ERROR(AsStoreError(trust::CheckKeysDistinct(root->keys)));
+  RETURN_IF_ERROR(AsStoreError(trust::CheckRootParties(*root)));
+  ASSIGN_OR_RETURN(const trust::Envelope envelope, trust::Envelope::Parse(bytes));
+  RETURN_IF_ERROR(AsStoreError(trust::VerifyBothParties(envelope, *root)));
+  // A root that was published before roots declared parties is followed by one that does.
+  if (current != nullptr && !current->parties.empty()) {
+    RETURN_IF_ERROR(AsStoreError(trust::VerifyBothParties(envelope, *current)));
+  }
   RETURN_IF_ERROR(AsStoreError(trust::CheckNotExpired(kRootRole, root->expires, now)));
   if (!root->consistent_snapshot) return Malformed("The root must set consistent_snapshot.");
   RETURN_IF_ERROR(CheckOnlineKeys(*root, keys));
   return root;
 }
 
-absl::Status CheckDelegations(const trust::Delegations& delegations) {
-  RETURN_IF_ERROR(AsStoreError(trust::CheckKeysDistinct(delegations.keys)));
-  std::set<std::string> names;
-  std::map<std::string, std::string> owner_of_key;  // manufacturers' keys, where `pending` tells them
-  for (const trust::Delegation& role : delegations.roles) {
-    if (!names.insert(role.name).second)
-      return Malformed(absl::StrCat("Role ", role.name, " is delegated twice."));
-    absl::string_view stem = role.name;
-    if (!absl::ConsumeSuffix(&stem, "-pending")) continue;
-    const std::string manufacturer(stem);
-    if (!IsManufacturerId(manufacturer))
-      return Malformed(absl::StrCat("Role ", role.name, " names no manufacturer."));
-    RETURN_IF_ERROR(CheckPendingRole(role, manufacturer));
-    for (const std::string& key_id : role.keys.key_ids) {
-      const auto [owner, is_new] = owner_of_key.emplace(key_id, manufacturer);
-      if (!is_new && owner->second != manufacturer) {
-        return Error(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT",
-                     absl::StrCat("Key ", key_id, " is in the pending roles of both ", owner->second, " and ",
-                                  manufacturer, "."));
-      }
-    }
-  }
-  for (const trust::Delegation& role : delegations.roles) {
-    if (absl::EndsWith(role.name, "-pending")) continue;
-    if (!IsManufacturerId(role.name)) {
-      return Malformed(
-          absl::StrCat("Role ", role.name, " names no manufacturer: [a-z0-9-], at most 56 characters."));
-    }
-    RETURN_IF_ERROR(CheckManufacturerRole(role, delegations.Find(absl::StrCat(role.name, "-pending"))));
-    for (const std::string& key_id : role.keys.key_ids) {
-      const auto owner = owner_of_key.find(key_id);
-      if (owner == owner_of_key.end() || owner->second == role.name) continue;
-      return Error(absl::StatusCode::kInvalidArgument, "PARTIES_NOT_DISTINCT",
-                   absl::StrCat("Key ", key_id, " of manufacturer ", owner->second, " stands in role ",
-                                role.name, "."));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<trust::Targets> CheckTopTargets(const trust::Root& root, int64_t current_version,
+absl::StatusOr<trust::Targets> CheckTopTargets(const trust::Root& root, const trust::Targets* current,
                                                absl::string_view bytes, absl::Time now) {
   RETURN_IF_ERROR(CheckSize(kTargetsRole, bytes, kMaxTargetsBytes));
   const absl::StatusOr<trust::Envelope> envelope = trust::Envelope::Parse(bytes);
@@ -170,12 +84,14 @@ absl::StatusOr<trust::Targets> CheckTopTargets(const trust::Root& root, int64_t 
   absl::StatusOr<trust::Targets> targets = trust::Targets::Parse(*envelope);
   if (!targets.ok()) return AsStoreError(targets.status());
   RETURN_IF_ERROR(AsStoreError(trust::VerifyThreshold(*envelope, root.keys, root.roles.at(kTargetsRole))));
-  RETURN_IF_ERROR(CheckNextVersion(kTargetsRole, current_version, targets->version));
+  RETURN_IF_ERROR(
+      CheckNextVersion(kTargetsRole, current == nullptr ? 0 : current->version, targets->version));
   RETURN_IF_ERROR(AsStoreError(trust::CheckNotExpired(kTargetsRole, targets->expires, now)));
   if (!targets->targets.empty() || !targets->prefetch.empty()) {
     return Malformed("The top-level targets delegate to the manufacturers and list no images themselves.");
   }
-  if (targets->delegations) RETURN_IF_ERROR(CheckDelegations(*targets->delegations));
+  RETURN_IF_ERROR(AsStoreError(trust::CheckDelegations(*targets, &root)));
+  RETURN_IF_ERROR(AsStoreError(trust::VerifyAuthorityChange(*envelope, root, current, *targets)));
   return targets;
 }
 

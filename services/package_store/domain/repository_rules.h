@@ -42,28 +42,23 @@ struct OnlineKeys {
 };
 
 // The root in `bytes`, if it may be published after `current` (nullptr: as the first, version 1): signed by
-// the thresholds of both, not expired, with consistent snapshots, no key twice, and the service's online keys
-// in roles of threshold 1, since nobody could sign a snapshot for it otherwise. INVALID_ARGUMENT
-// (METADATA_MALFORMED, THRESHOLD_NOT_MET, SIGNATURE_INVALID, DUPLICATE_KEY, EXPIRED_METADATA),
-// FAILED_PRECONDITION (VERSION_NOT_NEXT, ONLINE_KEY_NOT_LISTED).
+// the thresholds of both, and in both by the operator and the authority (PLUS-1), with their keys told apart
+// as trust::CheckRootParties() wants it, not expired, with consistent snapshots, and the service's online
+// keys in roles of threshold 1, since nobody could sign a snapshot for it otherwise. INVALID_ARGUMENT
+// (METADATA_MALFORMED, THRESHOLD_NOT_MET, SIGNATURE_INVALID, DUPLICATE_KEY, PARTIES_NOT_DECLARED,
+// PARTIES_NOT_DISTINCT, EXPIRED_METADATA), FAILED_PRECONDITION (VERSION_NOT_NEXT, ONLINE_KEY_NOT_LISTED).
 absl::StatusOr<trust::Root> CheckRoot(const trust::Root* current, absl::string_view bytes,
                                       const OnlineKeys& keys, absl::Time now);
 
 // OK if the service's online keys can sign for `root`; FAILED_PRECONDITION (ONLINE_KEY_NOT_LISTED).
 absl::Status CheckOnlineKeys(const trust::Root& root, const OnlineKeys& keys);
 
-// The top-level targets in `bytes`, if they may be published under `root` after version `current_version` (0:
-// none): signed by the root's threshold, not expired, without images, and with delegations as
-// CheckDelegations() wants them. Errors as CheckRoot.
-absl::StatusOr<trust::Targets> CheckTopTargets(const trust::Root& root, int64_t current_version,
+// The top-level targets in `bytes`, if they may be published under `root` after `current` (nullptr: none):
+// signed by the root's threshold, and by the authority if they change its keys, not expired, without images,
+// and with delegations that need two parties (PLUS-1), as trust::CheckDelegations() wants them. Errors as
+// CheckRoot, and INVALID_ARGUMENT (PATH_NOT_ALLOWED).
+absl::StatusOr<trust::Targets> CheckTopTargets(const trust::Root& root, const trust::Targets* current,
                                                absl::string_view bytes, absl::Time now);
-
-// PLUS-1: for each manufacturer a role of its name, with exactly the paths `<m>/*` and `<m>/*/*` or one of
-// them, terminating, and two distinct keys that must both sign; and beside it, if it likes, `<m>-pending`,
-// with paths below `pending/<m>/` only, threshold 1, and keys of the manufacturer's: exactly one of them is
-// in the role itself. No key of a manufacturer stands in another's role, unless nobody can tell whose it is.
-// INVALID_ARGUMENT (METADATA_MALFORMED, DUPLICATE_KEY, PARTIES_NOT_DISTINCT, PATH_NOT_ALLOWED).
-absl::Status CheckDelegations(const trust::Delegations& delegations);
 
 // The next snapshot of `roles` (version in force by role, `targets` among them), signed: its bytes.
 absl::StatusOr<std::string> SignSnapshot(const std::map<std::string, int64_t>& roles, int64_t version,

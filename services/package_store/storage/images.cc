@@ -43,7 +43,7 @@ constexpr char kInsertImage[] =
 constexpr char kInsertOwner[] =
     "INSERT INTO image_owners (manufacturer, sha256, stored_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 constexpr char kVisibility[] = R"(
-  SELECT EXISTS (SELECT FROM packages WHERE sha256 = $1),
+  SELECT EXISTS (SELECT FROM packages WHERE sha256 = $1) OR EXISTS (SELECT FROM pending_targets WHERE sha256 = $1),
          EXISTS (SELECT FROM proposal_targets WHERE sha256 = $1),
          EXISTS (SELECT FROM image_owners WHERE sha256 = $1 AND manufacturer = $2),
          coalesce((SELECT length_bytes FROM images WHERE sha256 = $1), 0),

@@ -62,7 +62,7 @@ class Images {
 
   // Who may see an image.
   struct Visibility {
-    bool published;  // some package in force names it
+    bool published;  // some package or pending target in force names it
     bool proposed;   // some proposal named it, whatever became of it
     bool owned;      // `manufacturer` has uploaded it
     int64_t length_bytes;

@@ -97,7 +97,9 @@ absl::StatusOr<Package> Packages::Revoke(const std::string& target_path, const s
           if (!package.has_value()) return NotFound(target_path);
           if (package->state == PackageState::kRevoked) return target_path;
           ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
-          ASSIGN_OR_RETURN(const trust::Delegations delegations, LoadDelegations(tx));
+          ASSIGN_OR_RETURN(const std::optional<trust::Targets> top, LoadTopTargets(tx));
+          const trust::Delegations delegations =
+              top ? top->delegations.value_or(trust::Delegations()) : trust::Delegations();
           ASSIGN_OR_RETURN(std::vector<std::string> key_ids,
                            CheckRevocation(*package, delegations, reason, statement, now));
           RETURN_IF_ERROR(EndPackage(

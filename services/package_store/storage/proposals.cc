@@ -1,6 +1,5 @@
 #include "services/package_store/storage/proposals.h"
 
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,9 +48,6 @@ constexpr char kDecide[] = R"(
   UPDATE proposals SET state = $2, decided_by = $3, decided_at = $4, refusal_reason = $5, metadata = $6 WHERE id = $1)";
 constexpr char kCountByState[] = "SELECT state, count(*) FROM proposals GROUP BY state";
 
-constexpr char kImagesOf[] = R"(
-  SELECT encode(sha256, 'hex'), length_bytes FROM image_owners JOIN images USING (sha256)
-  WHERE manufacturer = $1 AND sha256 = ANY ($2::bytea[]))";
 constexpr char kRevokedOf[] = R"(
   SELECT target_path FROM ended_packages WHERE state = 'REVOKED' AND target_path = ANY ($1::text[]))";
 constexpr char kCountersOf[] = "SELECT component, highest FROM release_counters WHERE manufacturer = $1";
@@ -101,6 +97,7 @@ absl::StatusOr<Row> LoadProposal(db::Session& session, const std::string& manufa
 // What a proposal is compared with. Keeps what RepositoryState points to.
 struct LoadedState {
   trust::Delegations delegations;
+  trust::Parties parties;
   std::optional<trust::Targets> in_force;
   RepositoryState state;
 };
@@ -135,8 +132,11 @@ std::vector<PackageEvent> EventsOf(PackageEventKind kind, const Proposal& propos
 
 absl::Status LoadState(db::Session& session, const std::string& manufacturer, const trust::Targets& proposed,
                        LoadedState& loaded) {
-  ASSIGN_OR_RETURN(loaded.delegations, LoadDelegations(session));
+  ASSIGN_OR_RETURN(const std::optional<trust::Targets> top, LoadTopTargets(session));
+  if (top) loaded.delegations = top->delegations.value_or(trust::Delegations());
+  if (top) loaded.parties = top->parties;
   loaded.state.delegations = &loaded.delegations;
+  loaded.state.parties = &loaded.parties;
   const trust::Delegation* role = loaded.delegations.Find(manufacturer);
   if (const std::optional<RoleFile> file = LoadRole(session, manufacturer)) {
     loaded.state.current_version = file->version;
@@ -146,12 +146,7 @@ absl::Status LoadState(db::Session& session, const std::string& manufacturer, co
       loaded.state.in_force = &*loaded.in_force;
     }
   }
-  std::set<std::string> digests;
-  for (const auto& [path, target] : proposed.targets) digests.insert(FromHex(target.sha256));
-  const std::vector<std::string> listed(digests.begin(), digests.end());
-  for (const pqxx::row& row : session.exec_params(kImagesOf, manufacturer, db::BytesArray(listed))) {
-    loaded.state.images[db::TextOf(row[0])] = row[1].as<int64_t>();
-  }
+  loaded.state.images = LoadImages(session, manufacturer, proposed);
   for (const pqxx::row& row : session.exec_params(kCountersOf, manufacturer)) {
     loaded.state.release_counters[db::TextOf(row[0])] = row[1].as<int64_t>();
   }

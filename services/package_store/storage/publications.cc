@@ -4,11 +4,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/crypto/hex.h"
 #include "common/db/sql.h"
 #include "common/log/log.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "common/trust/parties.h"
 #include "common/trust/verify.h"
+#include "services/package_store/domain/proposal_rules.h"
 #include "services/package_store/storage/package_rows.h"
 
 namespace countersign::package_store {
@@ -18,9 +21,14 @@ constexpr char kGetFile[] = "SELECT content FROM metadata_files WHERE file_name 
 constexpr char kOnlineExpiries[] =
     "SELECT role, expires_at FROM roles WHERE role IN ('snapshot', 'timestamp')";
 constexpr char kExpiries[] = R"(
-  SELECT CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role ELSE 'delegated' END, min(expires_at)
+  SELECT CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role
+              WHEN role LIKE '%-pending' THEN 'pending' ELSE 'delegated' END, min(expires_at)
   FROM roles GROUP BY 1)";
 constexpr char kManufacturersWithPackages[] = "SELECT DISTINCT manufacturer FROM packages";
+constexpr char kDropPending[] = "DELETE FROM pending_targets WHERE manufacturer = $1";
+constexpr char kManufacturersWithPending[] = "SELECT DISTINCT manufacturer FROM pending_targets";
+constexpr char kStorePending[] =
+    "INSERT INTO pending_targets (target_path, manufacturer, sha256) VALUES ($1, $2, $3)";
 // A snapshot is of use until the last timestamp that names it expires, at the latest `lifetime` after the
 // next snapshot came.
 constexpr char kDeleteOldSnapshots[] = R"(
@@ -28,10 +36,13 @@ constexpr char kDeleteOldSnapshots[] = R"(
   WHERE old.role = 'snapshot' AND next.role = 'snapshot' AND next.version = old.version + 1
     AND next.published_at < $1)";
 
-// Whether the manufacturer's role in force still holds under `delegations`.
-bool StillVouchedFor(const trust::Delegations& delegations, const std::string& manufacturer,
+// What no schedule reaches in a thousand years: a version beyond it was driven up.
+constexpr int64_t kHighestHonestVersion = int64_t{1} << 30;
+
+// Whether the role in force still holds under `delegations`.
+bool StillVouchedFor(const trust::Delegations& delegations, const std::string& name,
                      const std::optional<RoleFile>& file) {
-  const trust::Delegation* role = delegations.Find(manufacturer);
+  const trust::Delegation* role = delegations.Find(name);
   if (role == nullptr || !file) return false;
   const absl::StatusOr<trust::Envelope> envelope = trust::Envelope::Parse(file->content);
   return envelope.ok() && trust::VerifyThreshold(*envelope, delegations.keys, role->keys).ok();
@@ -51,6 +62,21 @@ std::vector<std::string> SignersOf(const trust::Root& root, absl::string_view ro
   return signers;
 }
 
+// New ones of snapshot and timestamp if those in force do not hold under `root`.
+absl::Status ReplaceWhatFell(db::Transaction& tx, const trust::Root& root, const OnlineSigning& signing,
+                             const RoleFile& snapshot, const RoleFile& timestamp, absl::Time now) {
+  const bool snapshot_holds = IsVouchedFor(root, kSnapshotRole, snapshot.content);
+  const bool timestamp_holds = IsVouchedFor(root, kTimestampRole, timestamp.content);
+  if (snapshot_holds && timestamp_holds) return absl::OkStatus();
+  // Fast-forward recovery (TUF 5.3.11): clients forget the versions that rotated keys have signed. Ours go on
+  // all the same, since caches may keep a snapshot's file for ever, unless there would be no next one.
+  if (!snapshot_holds && !timestamp_holds &&
+      (snapshot.version > kHighestHonestVersion || timestamp.version > kHighestHonestVersion)) {
+    ForgetOnlineVersions(tx);
+  }
+  return StoreSnapshot(tx, root, signing, now);
+}
+
 absl::Status WithdrawPackages(db::Transaction& tx, const trust::Delegations& delegations,
                               const Ending& ending, const EncodePackage& encode) {
   for (const pqxx::row& row : tx.exec(kManufacturersWithPackages)) {
@@ -59,6 +85,11 @@ absl::Status WithdrawPackages(db::Transaction& tx, const trust::Delegations& del
     ASSIGN_OR_RETURN(const int withdrawn, EndPackagesExcept(tx, manufacturer, {}, ending, encode));
     log::Warn("packages withdrawn: the new targets do not vouch for the manufacturer's role",
               {{"manufacturer", manufacturer}, {"packages", withdrawn}});
+  }
+  for (const pqxx::row& row : tx.exec(kManufacturersWithPending)) {
+    const std::string manufacturer = db::TextOf(row[0]);
+    const std::string role = trust::PendingRole(manufacturer);
+    if (!StillVouchedFor(delegations, role, LoadRole(tx, role))) tx.exec_params(kDropPending, manufacturer);
   }
   return absl::OkStatus();
 }
@@ -92,11 +123,8 @@ absl::StatusOr<MetadataFile> Publications::PublishRoot(const std::string& bytes,
         MetadataFile file = StoreRole(tx, kRootRole, root.version, bytes, root.expires, now);
         const std::optional<RoleFile> snapshot = LoadRole(tx, kSnapshotRole);
         const std::optional<RoleFile> timestamp = LoadRole(tx, kTimestampRole);
-        if (snapshot && timestamp &&
-            (!IsVouchedFor(root, kSnapshotRole, snapshot->content) ||
-             !IsVouchedFor(root, kTimestampRole, timestamp->content))) {
-          RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
-        }
+        if (snapshot && timestamp)
+          RETURN_IF_ERROR(ReplaceWhatFell(tx, root, signing_, *snapshot, *timestamp, now));
         AppendLogEntry(tx,
                        FileEntry(tlog::kRootPublished, kRootRole, root.version, bytes,
                                  SignersOf(root, kRootRole, bytes)),
@@ -118,8 +146,9 @@ absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& byt
         if (in_force && in_force->content == bytes) {
           return MetadataFile{trust::MetadataFilename(kTargetsRole, in_force->version), bytes};
         }
+        ASSIGN_OR_RETURN(const std::optional<trust::Targets> current, LoadTopTargets(tx));
         ASSIGN_OR_RETURN(const trust::Targets targets,
-                         CheckTopTargets(root, in_force ? in_force->version : 0, bytes, now));
+                         CheckTopTargets(root, current ? &*current : nullptr, bytes, now));
         MetadataFile file = StoreRole(tx, kTargetsRole, targets.version, bytes, targets.expires, now);
         const tlog::LogEntry entry = FileEntry(tlog::kTargetsPublished, kTargetsRole, targets.version, bytes,
                                                SignersOf(root, kTargetsRole, bytes));
@@ -136,6 +165,51 @@ absl::StatusOr<MetadataFile> Publications::PublishTargets(const std::string& byt
         RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
         RETURN_IF_ERROR(log_.SignHead(tx, root, now));
         return file;
+      });
+  if (published.ok()) log_.KeepHead();
+  return published;
+}
+
+absl::StatusOr<MetadataFile> Publications::PublishPending(const std::string& manufacturer,
+                                                          const std::string& bytes, absl::Time now) {
+  ASSIGN_OR_RETURN(const ParsedProposal parsed, ParseProposal(bytes));
+  const std::string role = trust::PendingRole(manufacturer);
+  absl::StatusOr<MetadataFile> published =
+      database_.RunInTransaction("PublishPending", [&](db::Transaction& tx) -> absl::StatusOr<MetadataFile> {
+        LockRepository(tx, RepositoryLock::kExclusive);
+        ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
+        ASSIGN_OR_RETURN(const std::optional<trust::Targets> top, LoadTopTargets(tx));
+        const trust::Delegations delegations =
+            top ? top->delegations.value_or(trust::Delegations()) : trust::Delegations();
+        const std::optional<RoleFile> file = LoadRole(tx, role);
+        if (file && file->content == bytes)
+          return MetadataFile{trust::MetadataFilename(role, file->version), bytes};
+        RepositoryState state;
+        state.delegations = &delegations;
+        state.parties = top ? &top->parties : nullptr;
+        std::optional<trust::Targets> in_force;
+        if (file) {
+          state.current_version = file->version;
+          if (StillVouchedFor(delegations, role, file)) {
+            ASSIGN_OR_RETURN(const trust::Envelope envelope, trust::Envelope::Parse(file->content));
+            ASSIGN_OR_RETURN(in_force, trust::Targets::Parse(envelope));
+            state.in_force = &*in_force;
+          }
+        }
+        state.images = LoadImages(tx, manufacturer, parsed.targets);
+        ASSIGN_OR_RETURN(std::vector<std::string> signers, ReviewPending(parsed, manufacturer, state, now));
+        MetadataFile stored = StoreRole(tx, role, parsed.targets.version, bytes, parsed.targets.expires, now);
+        AppendLogEntry(
+            tx, FileEntry(tlog::kPendingPublished, role, parsed.targets.version, bytes, std::move(signers)),
+            now);
+        tx.exec_params(kDropPending, manufacturer);
+        for (const auto& [path, target] : parsed.targets.targets) {
+          tx.exec_params(kStorePending, path, manufacturer,
+                         db::Bytes(crypto::HexDecode(target.sha256).value_or(std::string())));
+        }
+        RETURN_IF_ERROR(StoreSnapshot(tx, root, signing_, now));
+        RETURN_IF_ERROR(log_.SignHead(tx, root, now));
+        return stored;
       });
   if (published.ok()) log_.KeepHead();
   return published;

@@ -38,12 +38,17 @@ class Publications {
   absl::StatusOr<MetadataFile> PublishTargets(const std::string& bytes, const std::string& published_by,
                                               absl::Time now);
 
+  // The next version of the manufacturer's pending role, which it signs alone.
+  absl::StatusOr<MetadataFile> PublishPending(const std::string& manufacturer, const std::string& bytes,
+                                              absl::Time now);
+
   enum class Renewal { kNotDue, kTimestamp, kSnapshotAndTimestamp };
   // Signs timestamp, and snapshot, again if that is due; of several replicas that find it due one does it.
   absl::StatusOr<Renewal> RenewIfDue(absl::Time now);
 
-  // When what is in force expires, by role: root, targets, snapshot, timestamp, and as "delegated" the
-  // earliest of the manufacturers' roles. Roles that there are none of are left out.
+  // When what is in force expires, by role: root, targets, snapshot, timestamp, as "delegated" the earliest
+  // of the manufacturers' roles, and as "pending" that of their pending ones. Roles that there are none of
+  // are left out.
   absl::StatusOr<std::map<std::string, absl::Time>> Expiries();
 
   // Deletes snapshots that no timestamp which has not expired can name. Returns how many.

@@ -1,7 +1,10 @@
 #include "services/package_store/storage/repository_sql.h"
 
 #include <map>
+#include <set>
+#include <vector>
 
+#include "common/crypto/hex.h"
 #include "common/db/sql.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
@@ -29,6 +32,13 @@ constexpr char kStoreRole[] = R"(
   INSERT INTO roles (role, version, expires_at) VALUES ($1, $2, $3)
   ON CONFLICT (role) DO UPDATE SET version = excluded.version, expires_at = excluded.expires_at)";
 
+constexpr char kImagesOf[] = R"(
+  SELECT encode(sha256, 'hex'), length_bytes FROM image_owners JOIN images USING (sha256)
+  WHERE manufacturer = $1 AND sha256 = ANY ($2::bytea[]))";
+
+constexpr char kForgetOnlineFiles[] = "DELETE FROM metadata_files WHERE role IN ('snapshot', 'timestamp')";
+constexpr char kForgetOnlineRoles[] = "DELETE FROM roles WHERE role IN ('snapshot', 'timestamp')";
+
 constexpr char kListRoles[] =
     "SELECT role, version FROM roles WHERE role NOT IN ('root', 'snapshot', 'timestamp')";
 
@@ -54,15 +64,31 @@ absl::StatusOr<trust::Root> LoadRoot(db::Session& session) {
   return trust::Root::Parse(envelope);
 }
 
-absl::StatusOr<trust::Delegations> LoadDelegations(db::Session& session) {
+absl::StatusOr<std::optional<trust::Targets>> LoadTopTargets(db::Session& session) {
   const std::optional<RoleFile> file = LoadRole(session, kTargetsRole);
   if (!file) {
     RETURN_IF_ERROR(LoadRoot(session).status());
-    return trust::Delegations();
+    return std::nullopt;
   }
   ASSIGN_OR_RETURN(const trust::Envelope envelope, trust::Envelope::Parse(file->content));
-  ASSIGN_OR_RETURN(const trust::Targets targets, trust::Targets::Parse(envelope));
-  return targets.delegations.value_or(trust::Delegations());
+  return trust::Targets::Parse(envelope);
+}
+
+std::map<std::string, int64_t> LoadImages(db::Session& session, const std::string& manufacturer,
+                                          const trust::Targets& targets) {
+  std::set<std::string> digests;
+  for (const auto& [path, target] : targets.targets)
+    digests.insert(crypto::HexDecode(target.sha256).value_or(std::string()));
+  const std::vector<std::string> listed(digests.begin(), digests.end());
+  std::map<std::string, int64_t> images;
+  for (const pqxx::row& row : session.exec_params(kImagesOf, manufacturer, db::BytesArray(listed)))
+    images[db::TextOf(row[0])] = row[1].as<int64_t>();
+  return images;
+}
+
+void ForgetOnlineVersions(db::Transaction& tx) {
+  tx.exec(kForgetOnlineFiles);
+  tx.exec(kForgetOnlineRoles);
 }
 
 MetadataFile StoreRole(db::Transaction& tx, absl::string_view role, int64_t version,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -53,8 +54,13 @@ std::optional<RoleFile> LoadRole(db::Session& session, absl::string_view role);
 // The root in force. FAILED_PRECONDITION (NO_ROOT) if there is none.
 absl::StatusOr<trust::Root> LoadRoot(db::Session& session);
 
-// The delegations in force; empty if there are no targets. FAILED_PRECONDITION (NO_ROOT).
-absl::StatusOr<trust::Delegations> LoadDelegations(db::Session& session);
+// The top-level targets in force, which delegate to the manufacturers; none if there are no targets.
+// FAILED_PRECONDITION (NO_ROOT).
+absl::StatusOr<std::optional<trust::Targets>> LoadTopTargets(db::Session& session);
+
+// Lengths of the images that `targets` names and `manufacturer` has stored, by SHA-256.
+std::map<std::string, int64_t> LoadImages(db::Session& session, const std::string& manufacturer,
+                                          const trust::Targets& targets);
 
 // Puts a role's next version in force, with its file.
 MetadataFile StoreRole(db::Transaction& tx, absl::string_view role, int64_t version,
@@ -67,6 +73,9 @@ absl::Status StoreSnapshot(db::Transaction& tx, const trust::Root& root, const O
 // Signs and stores the next timestamp of the snapshot in force.
 absl::Status StoreTimestamp(db::Transaction& tx, const trust::Root& root, const OnlineSigning& signing,
                             absl::Time now);
+
+// Lets the versions of snapshot and timestamp begin anew.
+void ForgetOnlineVersions(db::Transaction& tx);
 
 }  // namespace countersign::package_store
 

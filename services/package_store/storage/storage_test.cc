@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,7 +17,9 @@
 #include "common/db/sql.h"
 #include "common/db/testing/test_cluster.h"
 #include "common/feed/outbox_migrations.h"
+#include "common/status/macros.h"
 #include "common/testing/status_matchers.h"
+#include "common/trust/keys.h"
 #include "common/trust/metadata.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -56,24 +59,37 @@ class PublicationsTest : public StorageTest {
       : blobs_(*FileBlobStore::Open(NewFolder(), GetRepositoryIdentity(database_)->id, false)),
         log_(*TransparencyLog::Open(database_, *blobs_, key_, "store.example")),
         publications_(database_, {{&key_, &key_}, {}}, *log_, &Encode) {
-    trust::Root root;
-    root.log_key = log_->key().Format();
-    root.expires = kNow + absl::Hours(24 * 365);
-    for (const char* role : {"root", "targets", "snapshot", "timestamp"})
-      root.AddKey(role, key_.public_key());
-    EXPECT_OK(publications_.PublishRoot(Sign(root.ToEnvelope()), kNow));
+    EXPECT_OK(publications_.PublishRoot(Sign(Root(1, key_).ToEnvelope()), kNow));
     trust::Targets targets;
     targets.expires = kNow + absl::Hours(24 * 180);
     EXPECT_OK(publications_.PublishTargets(Sign(targets.ToEnvelope()), "operator/op", kNow));
   }
+  // A root with `online` for both online roles.
+  trust::Root Root(int64_t version, const crypto::Signer& online) {
+    trust::Root root;
+    root.version = version;
+    root.log_key = log_->key().Format();
+    root.expires = kNow + absl::Hours(24 * 365);
+    for (const char* role : {"root", "targets"}) {
+      root.AddKey(role, operator_.public_key());
+      root.AddKey(role, authority_.public_key());
+    }
+    root.parties = {{trust::kOperatorParty, {trust::KeyId(operator_.public_key())}},
+                    {trust::kAuthorityParty, {trust::KeyId(authority_.public_key())}}};
+    for (const char* role : {"snapshot", "timestamp"}) root.AddKey(role, online.public_key());
+    return root;
+  }
   std::string Sign(trust::Envelope envelope) {
-    EXPECT_OK(envelope.Sign(key_));
+    EXPECT_OK(envelope.Sign(operator_));
+    EXPECT_OK(envelope.Sign(authority_));
     return envelope.Serialise();
   }
   trust::Timestamp GetTimestamp() {
     return *trust::Timestamp::Parse(*trust::Envelope::Parse(*publications_.GetFile("timestamp.json")));
   }
 
+  crypto::PemSigner operator_ = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
+  crypto::PemSigner authority_ = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
   crypto::PemSigner key_ = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
   const std::unique_ptr<BlobStore> blobs_;
   const std::unique_ptr<TransparencyLog> log_;
@@ -150,13 +166,7 @@ TEST_F(PublicationsTest, TheHistoryOfPackagesIsOnlyEverAddedTo) {
 // Rotation of an online key through the root, as after a theft.
 TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
   const crypto::PemSigner fresh = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
-  trust::Root root;
-  root.expires = kNow + absl::Hours(24 * 365);
-  root.version = 2;
-  root.log_key = log_->key().Format();
-  for (const char* role : {"root", "targets"}) root.AddKey(role, key_.public_key());
-  for (const char* role : {"snapshot", "timestamp"}) root.AddKey(role, fresh.public_key());
-  const std::string bytes = Sign(root.ToEnvelope());
+  const std::string bytes = Sign(Root(2, fresh).ToEnvelope());
   EXPECT_THAT(publications_.PublishRoot(bytes, kNow),
               StatusIs(absl::StatusCode::kFailedPrecondition, "ONLINE_KEY_NOT_LISTED"));
   Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_, &Encode);
@@ -164,6 +174,52 @@ TEST_F(PublicationsTest, ARootThatDropsAnOnlineKeyBringsWhatTheNewOneSigns) {
   ASSERT_OK_AND_ASSIGN(const std::string timestamp, renewed.GetFile("timestamp.json"));
   EXPECT_OK(trust::Envelope::Parse(timestamp)->VerifyBy(fresh.public_key()));
   EXPECT_EQ(GetTimestamp().snapshot.version, 2);
+}
+
+// Both online keys were stolen, and the versions driven up to the last: clients forget them with the keys
+// (TUF 5.3.11), and so does the repository.
+TEST_F(PublicationsTest, ARootWithOtherOnlineKeysUndoesAFastForward) {
+  ASSERT_OK(database_.RunInTransaction("Drive up", [&](db::Transaction& tx) {
+    tx.exec("UPDATE roles SET version = 2147483647 WHERE role IN ('snapshot', 'timestamp')");
+    tx.exec("UPDATE metadata_files SET version = 2147483647 WHERE role IN ('snapshot', 'timestamp')");
+    return absl::OkStatus();
+  }));
+  EXPECT_FALSE(publications_.RenewIfDue(kNow + absl::Hours(24 * 4)).ok());
+  const crypto::PemSigner fresh = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
+  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_);
+  ASSERT_OK(renewed.PublishRoot(Sign(Root(2, fresh).ToEnvelope()), kNow));
+  EXPECT_EQ(GetTimestamp().version, 1);
+  EXPECT_EQ(GetTimestamp().snapshot.version, 1);
+  ASSERT_OK(renewed.RenewIfDue(kNow + absl::Hours(24 * 4)));
+  EXPECT_EQ(GetTimestamp().version, 2);
+}
+
+// A replica dies with a signature made and not committed.
+TEST_F(PublicationsTest, AReplicaThatDiesWhileItSignsLeavesItToTheNext) {
+  const absl::Time later = kNow + absl::Hours(13);
+  std::promise<int> pid;
+  std::thread dying([&] {
+    const absl::Status status = database_.RunInTransaction("Die", [&](db::Transaction& tx) -> absl::Status {
+      LockRepository(tx, RepositoryLock::kExclusive);
+      ASSIGN_OR_RETURN(const trust::Root root, LoadRoot(tx));
+      RETURN_IF_ERROR(StoreTimestamp(tx, root, {{&key_, &key_}, {}}, later));
+      pid.set_value(tx.exec1("SELECT pg_backend_pid()")[0].as<int>());
+      tx.exec("SELECT pg_sleep(3600)");
+      return absl::OkStatus();
+    });
+    EXPECT_FALSE(status.ok());
+  });
+  const int victim = pid.get_future().get();
+  std::thread next(
+      [&] { EXPECT_THAT(publications_.RenewIfDue(later), IsOkAndHolds(Publications::Renewal::kTimestamp)); });
+  ASSERT_OK(database_.RunInTransaction("Kill", [&](db::Transaction& tx) {
+    tx.exec_params("SELECT pg_terminate_backend($1)", victim);
+    return absl::OkStatus();
+  }));
+  dying.join();
+  next.join();
+  EXPECT_EQ(GetTimestamp().version, 2);
+  EXPECT_EQ(GetTimestamp().expires, later + absl::Hours(24));
 }
 
 class ImagesTest : public StorageTest {

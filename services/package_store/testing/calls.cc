@@ -33,6 +33,15 @@ absl::Status PublishTargets(Stub& stub, const std::string& metadata) {
   return rpc::FromGrpc(stub.PublishTargets(context.get(), request, &file));
 }
 
+absl::Status PublishPending(Stub& stub, absl::string_view manufacturer, const std::string& metadata) {
+  v1::PublishPendingRequest request;
+  request.set_parent(absl::StrCat("manufacturers/", manufacturer));
+  request.set_metadata(metadata);
+  v1::MetadataFile file;
+  rpc::CallContext context(kTimeout);
+  return rpc::FromGrpc(stub.PublishPending(context.get(), request, &file));
+}
+
 absl::StatusOr<v1::Upload> CreateUpload(Stub& stub, absl::string_view manufacturer,
                                         const std::string& content) {
   v1::CreateUploadRequest request;

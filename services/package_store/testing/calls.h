@@ -16,6 +16,7 @@ using Stub = v1::PackageStoreService::Stub;
 
 absl::Status PublishRoot(Stub& stub, const std::string& metadata);
 absl::Status PublishTargets(Stub& stub, const std::string& metadata);
+absl::Status PublishPending(Stub& stub, absl::string_view manufacturer, const std::string& metadata);
 
 absl::StatusOr<v1::Upload> CreateUpload(Stub& stub, absl::string_view manufacturer,
                                         const std::string& content);

@@ -18,6 +18,7 @@
 #include "common/tlog/note.h"
 #include "common/trust/dsse.h"
 #include "common/trust/keys.h"
+#include "common/trust/parties.h"
 #include "common/trust/revocation.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"
@@ -55,11 +56,18 @@ std::string Signed(trust::Envelope envelope, const std::vector<const crypto::Sig
   return envelope.Serialise();
 }
 
+std::vector<std::string> KeyIds(const std::vector<const crypto::Signer*>& signers) {
+  std::vector<std::string> ids;
+  for (const crypto::Signer* signer : signers) ids.push_back(trust::KeyId(signer->public_key()));
+  return ids;
+}
+
 }  // namespace
 
 Publisher::Publisher(absl::Time now)
     : root_keys({NewKey(), NewKey(), NewKey()}),
       targets_key(NewKey()),
+      targets_authority_key(NewKey()),
       authority(NewKey(crypto::KeyType::kEcdsaP256)),
       snapshot_key(NewKey()),
       timestamp_key(NewKey()),
@@ -83,6 +91,9 @@ std::string Publisher::Root(int64_t version) {
   for (const crypto::PemSigner& key : root_keys) root.AddKey("root", key.public_key());
   root.roles["root"].threshold = 2;
   root.AddKey("targets", targets_key.public_key());
+  root.AddKey("targets", targets_authority_key.public_key());
+  root.parties[trust::kOperatorParty] = KeyIds({&root_keys[0], &root_keys[2], &targets_key});
+  root.parties[trust::kAuthorityParty] = KeyIds({&root_keys[1], &targets_authority_key});
   root.AddKey("snapshot", snapshot_key.public_key());
   root.AddKey("timestamp", timestamp_key.public_key());
   root.log_key = LogVkey();
@@ -103,8 +114,16 @@ std::string Publisher::TopTargets(int64_t version, const std::vector<std::string
     targets.delegations->roles.push_back(role);
     targets.delegations->AddKey(manufacturer(id).public_key());
     targets.delegations->AddKey(authority.public_key());
+    if (with_pending) {
+      targets.delegations->roles.push_back(
+          {.name = trust::PendingRole(id),
+           .paths = {absl::StrCat("pending/", id, "/*"), absl::StrCat("pending/", id, "/*/*")}});
+      targets.delegations->AddKey(manufacturer(id).public_key());
+    }
+    targets.parties[id] = KeyIds({&manufacturer(id)});
+    targets.parties[trust::kAuthorityParty] = KeyIds({&authority});
   }
-  return Signed(targets.ToEnvelope(), {&targets_key});
+  return Signed(targets.ToEnvelope(), {&targets_key, &targets_authority_key});
 }
 
 trust::Targets Publisher::Role(int64_t version, const std::vector<ImageSpec>& images) const {

@@ -79,8 +79,9 @@ class Publisher {
   const crypto::PemSigner& manufacturer(absl::string_view id);
   absl::Time now() const { return now_; }
 
-  std::vector<crypto::PemSigner> root_keys;  // three; threshold 2
-  crypto::PemSigner targets_key;
+  std::vector<crypto::PemSigner> root_keys;  // the operator's, the authority's, the operator's; threshold 2
+  crypto::PemSigner targets_key;             // the operator's; threshold 1
+  crypto::PemSigner targets_authority_key;   // the authority's
   crypto::PemSigner authority;
   crypto::PemSigner snapshot_key;
   crypto::PemSigner timestamp_key;
@@ -88,6 +89,7 @@ class Publisher {
   std::optional<crypto::PublicKey> token_log_key;  // instead of log_key
   // Beside snapshot_key and timestamp_key, e.g. on a token: role and key.
   std::vector<std::pair<std::string, crypto::PublicKey>> more_online_keys;
+  bool with_pending = false;  // whether TopTargets() delegates to the pending roles, too
 
  private:
   const absl::Time now_;
