@@ -186,7 +186,7 @@ TEST_F(PublicationsTest, ARootWithOtherOnlineKeysUndoesAFastForward) {
   }));
   EXPECT_FALSE(publications_.RenewIfDue(kNow + absl::Hours(24 * 4)).ok());
   const crypto::PemSigner fresh = *crypto::PemSigner::Generate(crypto::KeyType::kEd25519);
-  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_);
+  Publications renewed(database_, {{&fresh, &fresh}, {}}, *log_, &Encode);
   ASSERT_OK(renewed.PublishRoot(Sign(Root(2, fresh).ToEnvelope()), kNow));
   EXPECT_EQ(GetTimestamp().version, 1);
   EXPECT_EQ(GetTimestamp().snapshot.version, 1);
