@@ -18,7 +18,7 @@ CLIENT = "//common/trust:client_test"
 UPDATE = "//common/trust:update_test"
 VERIFY = "//common/trust:verify_test"
 STORE = "//services/package_store:app_test"
-REPOSITORY_RULES = "//services/package_store/domain:repository_rules_test"
+PARTIES = "//common/trust:parties_test"
 IMAGE_FILE = "//tools/gateway:image_file_test"
 
 PROPOSALS = "services/package_store/domain/proposal_rules.cc"
@@ -67,6 +67,16 @@ DEFENCES = (
         "stolen manufacturer key", "common/trust/verify.cc",
         "} else if (counted.insert(key->second.Der()).second) {", "} else {",
         VERIFY, ("VerifyTest.AThresholdCountsKeysAndNotIds",),
+    ),
+    Defence(
+        "stolen manufacturer key", "common/trust/parties.cc",
+        "if (role.keys.threshold != 2 || ids.size() != 2 || ids[0] == ids[1]) {", "if (false) {",
+        PARTIES, ("DelegationsTest.WhateverOnePartyCouldSignAloneIsRefused",),
+    ),
+    Defence(
+        "stolen manufacturer key", "common/trust/parties.cc",
+        "if (owners != std::set<std::string>{role.name, kAuthorityParty}) {", "if (false) {",
+        PARTIES, ("DelegationsTest.AKeyWhoseOwnerNobodyNamesIsRefused",),
     ),
     Defence(
         "stolen manufacturer key", PUBLICATIONS,
@@ -190,14 +200,9 @@ DEFENCES = (
         CLIENT, ("DelegationTest.DepthAndNumberAreLimited",),
     ),
     Defence(
-        "delegation abuse", REPOSITORY,
-        "if (!role.terminating || !CoversOnly(role.paths, role.name)) {", "if (false) {",
-        STORE, ("AppTest.TargetsNeedTheRootsSignaturesAndDelegateOnlyToTwoParties",),
-    ),
-    Defence(
-        "delegation abuse", REPOSITORY,
-        "if (role.keys.threshold != 2 || role.keys.key_ids.size() != 2 || key_ids.size() != 2) {", "if (false) {",
-        REPOSITORY_RULES, ("DelegationsTest.WhateverOnePartyCouldSignAloneIsRefused",),
+        "delegation abuse", "common/trust/parties.cc",
+        "if (role.terminating && !role.paths.empty() &&", "if (true ||",
+        PARTIES, ("DelegationsTest.WhateverOnePartyCouldSignAloneIsRefused",),
     ),
     Defence(
         "root rotation skipped", "common/trust/verify.cc",

@@ -16,13 +16,15 @@ README = (ATTACKS / "README.md").read_text()
 TABLE = README[README.index("## Store and clients"):]
 BINARIES = (
     "common/trust/client_test",
+    "common/trust/parties_test",
     "common/trust/update_test",
     "common/trust/verify_test",
     "services/package_store/app_test",
     "services/package_store/crash_test",
-    "services/package_store/domain/repository_rules_test",
     "services/package_store/kill_test",
+    "services/package_store/log_test",
     "services/package_store/replica_test",
+    "services/package_store/revocation_test",
     "tools/gateway/image_file_test",
     "tools/gateway/verification_test",
 )
