@@ -146,8 +146,9 @@ void Settle(Rollout& rollout, absl::Time now) {
   }
   if (rollout.counts.waiting > 0 || rollout.counts.active > 0) return;
   if (const std::optional<RolloutState> next = Next(rollout.state, RolloutEvent::kAllEnded)) {
+    // Why it was paused says nothing any more; why parts of it were stopped does.
+    if (rollout.state == RolloutState::kPaused) rollout.state_reason.clear();
     rollout.state = *next;
-    rollout.state_reason.clear();
   }
   if (IsEnd(rollout.state) && !rollout.end_time.has_value()) rollout.end_time = now;
 }
