@@ -232,34 +232,41 @@ TEST(LogReplicasTest, TwoReplicasSignOneLog) {
   ASSERT_OK(PublishRoot(*first.As(kOperator), publisher.Root()));
   ASSERT_OK(PublishTargets(*second.As(kOperator), publisher.TopTargets(1, manufacturers)));
 
+  // Made here: the test's authority issues one certificate at a time.
+  Program* const replicas[] = {&first, &second};
+  std::map<std::pair<int, std::string>, std::unique_ptr<Stub>> stubs;
+  for (int i : {0, 1}) {
+    stubs[{i, "ma"}] = replicas[i]->As(kAuthority);
+    stubs[{i, "gateway"}] = replicas[i]->As(kGateway);
+    for (const std::string& id : manufacturers) stubs[{i, id}] = replicas[i]->As({Role::kManufacturer, id});
+  }
   std::atomic<bool> done = false;
   std::vector<std::set<std::string>> seen(2);
   std::vector<std::thread> observers;
   for (int i : {0, 1}) {
     observers.emplace_back([&, i] {
-      const auto stub = (i == 0 ? first : second).As(kGateway);
-      while (!done) seen[i].insert(GetLogFile(*stub, "checkpoint").value());
+      Stub& stub = *stubs.at({i, "gateway"});
+      while (!done) seen[i].insert(GetLogFile(stub, "checkpoint").value());
     });
   }
   constexpr int kVersions = 6;
   std::vector<std::thread> parties;
   for (const std::string& manufacturer : manufacturers) {
     parties.emplace_back([&, manufacturer] {
-      const Identity oem{Role::kManufacturer, manufacturer};
       for (int version = 1; version <= kVersions; ++version) {
-        Program& propose = version % 2 == 0 ? first : second;
-        Program& approve = version % 2 == 0 ? second : first;
+        Stub& propose = *stubs.at({version % 2, manufacturer});
+        Stub& approve = *stubs.at({1 - version % 2, "ma"});
         v1::CreateProposalRequest request;
         request.set_parent(absl::StrCat("manufacturers/", manufacturer));
         request.set_metadata(publisher.Sign(manufacturer, publisher.Role(version, {})));
         request.set_request_id(crypto::Uuid());
         v1::Proposal proposal;
         rpc::CallContext create(absl::Seconds(60));
-        ASSERT_OK(rpc::FromGrpc(propose.As(oem)->CreateProposal(create.get(), request, &proposal)));
+        ASSERT_OK(rpc::FromGrpc(propose.CreateProposal(create.get(), request, &proposal)));
         v1::Proposal approved;
         rpc::CallContext decide(absl::Seconds(60));
-        ASSERT_OK(rpc::FromGrpc(
-            approve.As(kAuthority)->ApproveProposal(decide.get(), publisher.Approve(proposal), &approved)));
+        ASSERT_OK(
+            rpc::FromGrpc(approve.ApproveProposal(decide.get(), publisher.Approve(proposal), &approved)));
       }
     });
   }
@@ -268,8 +275,7 @@ TEST(LogReplicasTest, TwoReplicasSignOneLog) {
   for (std::thread& observer : observers) observer.join();
 
   const tlog::VerifierKey key = tlog::VerifierKey::Parse(publisher.LogVkey()).value();
-  const auto stub = first.As(kGateway);
-  ASSERT_OK_AND_ASSIGN(tlog::TileReader log, OpenLog(*stub, key));
+  ASSERT_OK_AND_ASSIGN(tlog::TileReader log, OpenLog(*stubs.at({0, "gateway"}), key));
   EXPECT_EQ(log.head().size, 2 + static_cast<int64_t>(manufacturers.size()) * kVersions);
   std::vector<tlog::Checkpoint> heads;
   for (const std::set<std::string>& of_replica : seen) {
