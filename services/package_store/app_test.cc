@@ -460,6 +460,11 @@ TEST_F(AppTest, AReleaseCounterNeverFallsAndAPublishedPathKeepsItsBytes) {
               StatusIs(absl::StatusCode::kFailedPrecondition, "RELEASE_COUNTER_FELL"));
   EXPECT_THAT(Propose(publisher_.Role(2, {low})),
               StatusIs(absl::StatusCode::kFailedPrecondition, "RELEASE_COUNTER_FELL"));
+  // Whatever the hardware.
+  ImageSpec elsewhere = low;
+  elsewhere.hardware_ids = {"hw-9"};
+  EXPECT_THAT(Propose(publisher_.Role(2, {high, elsewhere})),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "RELEASE_COUNTER_FELL"));
   ImageSpec altered = high;
   altered.content = "older";
   EXPECT_THAT(Propose(publisher_.Role(2, {altered})),

@@ -59,8 +59,7 @@ DEFENCES = (
     ),
     Defence(
         "stolen manufacturer key", PROPOSALS,
-        "if (statement->sha256 != target->sha256 || statement->release_counter != target->release_counter ||",
-        "if (statement->release_counter != target->release_counter ||",
+        "if (result != trust::ApprovalResult::kApproved) {", "if (false) {",
         STORE, ("AppTest.AnApprovalIsBoundToExactlyTheProposal",),
     ),
     Defence(
@@ -217,7 +216,7 @@ DEFENCES = (
     Defence(
         "root rotation skipped", "common/trust/verify.cc",
         'RETURN_IF_ERROR(Annotate(by_next, "by the new root\'s own keys"));', "",
-        STORE, ("AppTest.ARootFollowsOnlyTheOneBeforeItAndOnlyWithBothThresholds",),
+        VERIFY, ("RootTest.OldAndNewThresholdsMustBothSign",),
     ),
     Defence(
         "drop requests, flood", "services/package_store/storage/images.cc",
