@@ -478,6 +478,7 @@ TEST_F(AppTest, AFailureIsCountedWithItsReasonAndPausesTheRollout) {
 // PLUS-4: silence.
 TEST_F(AppTest, AComponentThatGoesSilentFailsWhenItsTimeIsOver) {
   const ImageSpec image = world_.PublishImage(2);
+  world_.PublishDirectorRoot();
   world_.AddHome("gw-1", {"ecu-1"});
   const std::string name = Underway(image, {.assignment_timeout = absl::Seconds(1)});
   ASSERT_TRUE(Reaches(name, v1::Rollout::STATE_COMPLETED));

@@ -418,11 +418,15 @@ void AddProposalCommands(CLI::App& app, Session& session) {
   verb->add_option("manufacturer", flags->manufacturer, "id of the manufacturer")->required();
   verb->add_option("file", flags->file, "the signed role metadata")->required();
 
+  // Flags of its own for each verb: CLI11 writes what the environment says for verbs that were not called,
+  // too, and would put it in the place of what the command line says.
+  flags = std::make_shared<Flags>();
   verb = session.AddVerb(group, "show", "Show what is proposed, verified and compared with what is in force",
                          [&session, flags] { return Show(session, *flags); });
   AddName(verb, *flags);
   AddRoot(verb, *flags, /*required=*/false);
 
+  flags = std::make_shared<Flags>();
   verb = session.AddVerb(
       group, "download",
       "Fetch a proposal, its images and all that `proposal sign` needs into a folder, verified",
@@ -431,12 +435,14 @@ void AddProposalCommands(CLI::App& app, Session& session) {
   verb->add_option("folder", flags->folder, "where to")->required();
   AddRoot(verb, *flags, /*required=*/true);
 
+  flags = std::make_shared<Flags>();
   verb = session.AddVerb(group, "approve",
                          "Fetch what is proposed, verify all of it, and sign it (Management Authority)",
                          [&session, flags] { return Approve(session, *flags); });
   AddName(verb, *flags);
   AddSigning(verb, *flags);
 
+  flags = std::make_shared<Flags>();
   verb =
       session.AddVerb(group, "sign", "Sign a downloaded proposal, without a network (Management Authority)",
                       [&session, flags] { return SignOffline(session, *flags); });
