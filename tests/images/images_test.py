@@ -80,6 +80,7 @@ class Store:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
+            self.process.check()
             raise CommandFailed(command, process.returncode, error.read_text(errors="replace"))
         return usage.ru_maxrss * 1024
 
