@@ -26,7 +26,7 @@ constexpr char kCreate[] = R"sql(
     number integer NOT NULL,
     name text NOT NULL,
     sha256 text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now(),
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (component, number)
   )
 )sql";

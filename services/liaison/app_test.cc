@@ -580,6 +580,7 @@ TEST_F(AppTest, APageOfLongReleasesEndsBeforeItIsMoreThanAClientTakes) {
   }
   for (int i = 1; i <= kReleases; ++i) {
     info.mutable_image()->set_target_path(PathOf("acme", i));
+    info.set_release_counter(i);
     ASSERT_OK(Announce(kAcme, Release(absl::StrCat("lamp-", i)), info).status());
   }
   v1::ListReleasesRequest request;

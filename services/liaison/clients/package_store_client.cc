@@ -72,6 +72,7 @@ absl::Status PackageStoreClient::EnsureImage(absl::string_view manufacturer, abs
   v1::WriteUploadRequest request;
   request.set_name(upload.name());
   int64_t offset = upload.committed_bytes();
+  bool store_ended = false;
   const absl::Status read = source(offset, [&](absl::string_view data) -> absl::Status {
     if (offset + static_cast<int64_t>(data.size()) > length) {
       return Error(absl::StatusCode::kOutOfRange, "LENGTH_EXCEEDED",
@@ -81,12 +82,14 @@ absl::Status PackageStoreClient::EnsureImage(absl::string_view manufacturer, abs
     request.set_data(data.data(), data.size());
     offset += data.size();
     if (writer->Write(request)) return absl::OkStatus();
+    store_ended = true;
     return absl::UnavailableError("the package store ended the upload");
   });
   writer->WritesDone();
-  // Why the store ended it says more than that it did.
   const absl::Status written = rpc::FromGrpc(writer->Finish());
-  if (!written.ok()) return written;
+  // Why the store ended it says more than that it did; what the source lacks is not the store's to say.
+  if (!store_ended) RETURN_IF_ERROR(read);
+  RETURN_IF_ERROR(written);
   RETURN_IF_ERROR(read);
   if (after.state() == v1::Upload::STATE_COMPLETE) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "LENGTH_MISMATCH",
