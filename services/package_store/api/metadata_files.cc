@@ -17,6 +17,7 @@ constexpr size_t kMaxWaiting = 4096;  // for one file
 
 void MetadataFiles::Get(const std::string& file_name, Answer answer) {
   Content content;
+  bool first = false;  // of those who wait for this file
   {
     absl::MutexLock lock(&mutex_);
     const auto kept = kept_.find(file_name);
@@ -24,13 +25,14 @@ void MetadataFiles::Get(const std::string& file_name, Answer answer) {
       content = kept->second.content;
     } else if (const auto found = waiting_.find(file_name); found == waiting_.end()) {
       waiting_[file_name].push_back(std::move(answer));
+      first = true;
     } else if (found->second.size() < kMaxWaiting) {
       found->second.push_back(std::move(answer));
       return;
     }
   }
   if (content != nullptr) return answer(std::move(content));
-  if (answer != nullptr) {
+  if (!first) {
     return answer(Error(absl::StatusCode::kResourceExhausted, "SERVER_BUSY",
                         "too many ask for this file just now; try again in a moment"));
   }
