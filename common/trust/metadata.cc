@@ -28,6 +28,7 @@ constexpr size_t kMaxKeysPerRole = 64;
 constexpr size_t kMaxPathsPerRole = 256;
 constexpr size_t kMaxPath = 512;
 constexpr size_t kMaxLogKey = 512;
+constexpr size_t kMaxQuarantined = 1024;
 constexpr char kRoot[] = "root";
 constexpr char kTimestamp[] = "timestamp";
 constexpr char kSnapshot[] = "snapshot";
@@ -186,6 +187,7 @@ TargetCustom ReadCustom(const json& object, absl::string_view where, absl::Statu
       EcuTarget& target = custom.ecu_identifiers[serial];
       target.hardware_id = ecu_fields.NonEmptyString("hardwareId");
       if (ecu_fields.Has("consentRecordId")) target.consent_record_id = ecu_fields.String("consentRecordId");
+      if (ecu_fields.Has("bundle")) target.bundle = ecu_fields.NonEmptyString("bundle");
       fields.Merge(ecu_fields.status());
     }
   }
@@ -208,6 +210,7 @@ json WriteCustom(const TargetCustom& custom) {
     json& entry = object["ecuIdentifiers"][serial];
     entry["hardwareId"] = ecu.hardware_id;
     if (!ecu.consent_record_id.empty()) entry["consentRecordId"] = ecu.consent_record_id;
+    if (!ecu.bundle.empty()) entry["bundle"] = ecu.bundle;
   }
   return object;
 }
@@ -420,6 +423,11 @@ absl::StatusOr<Targets> Targets::Parse(const Envelope& envelope) {
   if (fields.Has("custom")) {
     JsonFields custom(fields.Object("custom"), "the targets' custom");
     if (custom.Has("prefetch")) targets.prefetch = ReadTargetFiles(custom.Object("prefetch"), custom);
+    if (custom.Has("quarantine")) {
+      for (std::string& serial : custom.Strings("quarantine", kMaxQuarantined)) {
+        targets.quarantine.insert(std::move(serial));
+      }
+    }
     if (custom.Has("parties")) targets.parties = ReadParties(custom);
     fields.Merge(custom.status());
   }
@@ -432,6 +440,7 @@ Envelope Targets::ToEnvelope() const {
   content["targets"] = WriteTargetFiles(targets);
   if (delegations.has_value()) content["delegations"] = WriteDelegations(*delegations);
   if (!prefetch.empty()) content["custom"]["prefetch"] = WriteTargetFiles(prefetch);
+  if (!quarantine.empty()) content["custom"]["quarantine"] = quarantine;
   if (!parties.empty()) content["custom"]["parties"] = parties;
   return Envelope::Unsigned(std::move(content));
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -97,6 +98,9 @@ struct Snapshot {
 struct EcuTarget {
   std::string hardware_id;        // "hardwareId"
   std::string consent_record_id;  // "consentRecordId"; empty if there is none
+  // "bundle": what components of one bundle share. They change together or not at all; empty for one that
+  // changes alone.
+  std::string bundle;
 
   friend bool operator==(const EcuTarget&, const EcuTarget&) = default;
 };
@@ -148,6 +152,9 @@ struct Targets {
   // custom.prefetch: what a gateway may fetch ahead, and must not install. Director only; written if not
   // empty.
   std::map<std::string, TargetFile> prefetch;
+  // custom.quarantine: the ecu_serials of components that are ordered to stop. Director only; written,
+  // sorted, if not empty. A component that is missing here may go on.
+  std::set<std::string> quarantine;
   Parties parties;  // custom.parties: whose the delegations' keys are; written if not empty
 
   static absl::StatusOr<Targets> Parse(const Envelope& envelope);

@@ -140,9 +140,14 @@ TEST(MetadataTest, PartiesAndTheLogsKeySurviveTheRoundTripAndAreWrittenOnlyIfThe
 
   repository.targets.parties = {{"acme", {KeyId(repository.manufacturer.public_key())}}};
   repository.targets.prefetch["a"] = MakeTarget("x", 1, {"hw"});
+  repository.targets.prefetch["a"].custom.ecu_identifiers["ecu-1"] = {"hw", "", "bundle-1"};
+  repository.targets.quarantine = {"ecu-2", "ecu-1"};
   ASSERT_OK_AND_ASSIGN(const Targets targets, Targets::Parse(repository.targets.ToEnvelope()));
   EXPECT_EQ(targets.parties, repository.targets.parties);
   EXPECT_EQ(targets.prefetch, repository.targets.prefetch);
+  EXPECT_EQ(targets.quarantine, repository.targets.quarantine);
+  EXPECT_EQ(repository.targets.ToEnvelope().content()["custom"]["quarantine"],
+            json::array({"ecu-1", "ecu-2"}));
 }
 
 TEST(MetadataTest, WhatCustomHasBesidesIsNotOurs) {
@@ -216,6 +221,8 @@ TEST(MetadataTest, FaultyFieldsAreRefusedByName) {
       {root, "/custom/parties/operator", json::array({1}), "operator"},
       {root, "/custom/parties/operator", json::array({"abc"}), "SHA-256"},
       {root, "/custom/parties/Op~1", json::array(), "name"},
+      {targets, "/custom/quarantine", "ecu-1", "quarantine"},
+      {targets, "/custom/quarantine", json::array({1}), "quarantine"},
       {targets, "/custom/parties", "x", "parties"},
       {targets, "/custom/parties/acme", json::object(), "acme"},
       {targets, "/targets/..~1x", json::object(), "path"},

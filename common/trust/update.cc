@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/reasons.h"
 
@@ -88,7 +89,8 @@ absl::StatusOr<VerifiedUpdate> CheckComponent(absl::string_view path, const Targ
                         .sha256 = image.sha256,
                         .version = image.custom.version,
                         .release_counter = *image.custom.release_counter,
-                        .consent_record_id = ecu->second.consent_record_id};
+                        .consent_record_id = ecu->second.consent_record_id,
+                        .bundle = ecu->second.bundle};
 }
 
 absl::StatusOr<std::vector<VerifiedUpdate>> VerifyUpdate(RepositoryClient& director, RepositoryClient& images,
@@ -116,6 +118,29 @@ absl::StatusOr<std::vector<VerifiedUpdate>> VerifyUpdate(RepositoryClient& direc
     }
   }
   return updates;
+}
+
+absl::StatusOr<std::vector<VerifiedUpdate>> VerifyPrefetch(const RepositoryClient& director,
+                                                           RepositoryClient& images,
+                                                           const std::vector<InstalledComponent>& components,
+                                                           absl::Time now) {
+  std::vector<VerifiedUpdate> ahead;
+  if (director.targets().prefetch.empty()) return ahead;
+  RETURN_IF_ERROR(images.Refresh(now));
+  for (const auto& [path, target] : director.targets().prefetch) {
+    if (IsPendingPath(path)) continue;
+    const absl::StatusOr<TargetFile> image = images.FindTarget(path, now);
+    if (!image.ok()) {
+      // Without a reason it did not come, rather than came wrong.
+      if (ReasonOf(image.status()).empty()) return image.status();
+      continue;
+    }
+    for (const InstalledComponent& component : components) {
+      absl::StatusOr<VerifiedUpdate> update = CheckComponent(path, target, *image, component);
+      if (update.ok()) ahead.push_back(*std::move(update));
+    }
+  }
+  return ahead;
 }
 
 absl::StatusOr<std::optional<VerifiedUpdate>> VerifyUpdateFor(RepositoryClient& director,

@@ -35,6 +35,7 @@ struct VerifiedUpdate {
   std::string version;
   int64_t release_counter = 0;
   std::string consent_record_id;
+  std::string bundle;  // empty unless it changes together with others: see EcuTarget
 };
 
 // OK if the Director's entry `director` and the image repository's `image` for one path say the same: length,
@@ -56,8 +57,16 @@ absl::StatusOr<std::vector<VerifiedUpdate>> VerifyUpdate(RepositoryClient& direc
                                                          const std::vector<InstalledComponent>& components,
                                                          absl::Time now);
 
-// The same seen from one device: what is for `component`, whatever there is for others. nullopt if nothing
-// is.
+// What the gateway may fetch ahead, and must not install: the Director's prefetch entries as the last
+// Refresh() of `director`, which was OK, found them. Refreshes the image repository's metadata if there are
+// any. They are no orders, so an entry that would be refused as one is only left out.
+absl::StatusOr<std::vector<VerifiedUpdate>> VerifyPrefetch(const RepositoryClient& director,
+                                                           RepositoryClient& images,
+                                                           const std::vector<InstalledComponent>& components,
+                                                           absl::Time now);
+
+// VerifyUpdate() seen from one device: what is for `component`, whatever there is for others. nullopt if
+// nothing is.
 absl::StatusOr<std::optional<VerifiedUpdate>> VerifyUpdateFor(RepositoryClient& director,
                                                               RepositoryClient& images,
                                                               const InstalledComponent& component,

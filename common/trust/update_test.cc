@@ -89,6 +89,28 @@ TEST_F(UpdateTest, WithNoOrderThereIsNothingToInstallAndTheImageRepositoryIsNotA
   EXPECT_FALSE(mine.has_value());
 }
 
+// What is fetched ahead of a consent is what could be installed after it, and nothing that could not.
+TEST_F(UpdateTest, OnlyWhatBothRepositoriesSayIsFetchedAhead) {
+  TargetFile ahead = ordered();
+  ahead.custom.ecu_identifiers["ecu-1"].bundle = "bundle-1";
+  director_.targets.targets.clear();
+  director_.targets.prefetch[kPath] = ahead;
+  director_.targets.prefetch["acme/lamp/unknown.bin"] = ahead;
+  images_.delegated["acme-pending"].targets["pending/acme/fw.bin"] = approved();
+  director_.targets.prefetch["pending/acme/fw.bin"] = ahead;
+  TargetFile& other = images_.delegated["acme"].targets["acme/lamp/fw-3.bin"] = approved();
+  other.custom.release_counter = 3;
+  director_.targets.prefetch["acme/lamp/fw-3.bin"] = ahead;
+  EXPECT_THAT(Verify(), IsOkAndHolds(IsEmpty()));
+  const auto prefetch = [&] { return VerifyPrefetch(director_client_, image_client_, components_, kNow); };
+  ASSERT_OK_AND_ASSIGN(std::vector<VerifiedUpdate> updates, prefetch());
+  ASSERT_EQ(updates.size(), 1u);
+  EXPECT_EQ(updates[0].path, kPath);
+  EXPECT_EQ(updates[0].bundle, "bundle-1");
+  components_[0].release_counter = 5;
+  EXPECT_THAT(prefetch(), IsOkAndHolds(IsEmpty()));
+}
+
 // Attack: stolen Director key. It cannot make images.
 TEST_F(UpdateTest, AnImageThatTheImageRepositoryDoesNotKnowIsRefused) {
   director_.targets.targets["acme/lamp/evil.bin"] = ordered();
