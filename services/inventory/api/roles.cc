@@ -18,6 +18,21 @@ const rpc::RoleTable& InventoryRoles() {
           {"ListComponents", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
           {"StreamComponents", {Role::kOperator, Role::kService}},
           {"WatchComponents", {Role::kService}},
+          // Closed until their handlers are there.
+          {"CountComponents", {}},
+          {"ExplainFilter", {}},
+          {"AnnounceDevice", {}},
+          {"ListPendingDevices", {}},
+          {"ApproveDevice", {}},
+          {"RejectDevice", {}},
+          {"MoveDevice", {}},
+          {"QuarantineComponent", {}},
+          {"ReleaseComponent", {}},
+          {"RetireComponent", {}},
+          {"ListComponentHistory", {}},
+          {"ListRefusedReports", {}},
+          {"SetTags", {}},
+          {"ImportFleet", {}},
       });
   return table;
 }
