@@ -55,6 +55,9 @@ absl::StatusOr<VersionReport> VersionReport::Parse(const Envelope& envelope) {
   report.nonce = fields.String("nonce");
   report.attacks_detected = fields.String("attacks_detected", kMaxAttackText);
   if (fields.Has("proxied")) report.proxied = fields.Bool("proxied");
+  if (fields.Has("approval_result")) report.approval_result = fields.String("approval_result");
+  if (fields.Has("approval_override")) report.approval_override = fields.Bool("approval_override");
+  if (fields.Has("quarantined")) report.quarantined = fields.Bool("quarantined");
   for (const JsonFields* part : {&image, &info, &hashes}) fields.Merge(part->status());
   RETURN_IF_ERROR(fields.status());
   return report;
@@ -76,6 +79,9 @@ Envelope VersionReport::ToEnvelope() const {
       {"attacks_detected", attacks_detected},
       {"proxied", proxied}};
   if (!software_versions.empty()) content["software_versions"] = software_versions;
+  if (!approval_result.empty()) content["approval_result"] = approval_result;
+  if (approval_override) content["approval_override"] = true;
+  if (quarantined) content["quarantined"] = true;
   return Envelope::Unsigned(std::move(content));
 }
 

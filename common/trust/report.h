@@ -37,6 +37,13 @@ struct VersionReport {
   std::string nonce;             // the server's challenge
   std::string attacks_detected;  // free text; empty if none
   bool proxied = false;          // the gateway has signed, for a component that cannot (FOTA-K)
+  // Written only when set. What the component found when it checked the approval of the installed image
+  // ("APPROVED", "CARD_ABSENT", ...: ApprovalResultName), and that the user confirmed it against that
+  // (SC-GEN-11, SC-USE-7).
+  std::string approval_result;
+  bool approval_override = false;
+  // Written only when set. Its operation is stopped by order of the Director (FOTA-R3).
+  bool quarantined = false;
 
   // INVALID_ARGUMENT (MALFORMED_METADATA) with the field; strings have at most 256 characters
   // (attacks_detected 1,024), and software_versions 32 entries.
