@@ -60,6 +60,21 @@ TEST_F(ReportTest, ASignedReportIsTheComponentsWord) {
   EXPECT_EQ(report.version, "1.2.3");
 }
 
+// SC-GEN-11, FOTA-R3: written only when there is something to say, for servers that do not know the words.
+TEST_F(ReportTest, TheApprovalAndAQuarantineAreToldOnlyWhenThereIsSomethingToTell) {
+  const nlohmann::json silent = report_.ToEnvelope().content();
+  for (const char* field : {"approval_result", "approval_override", "quarantined"}) {
+    EXPECT_FALSE(silent.contains(field)) << field;
+  }
+  report_.approval_result = "CARD_ABSENT";
+  report_.approval_override = true;
+  report_.quarantined = true;
+  ASSERT_OK_AND_ASSIGN(const VersionReport report, VerifyReport(Signed(device_), Expected(device_)));
+  EXPECT_EQ(report.approval_result, "CARD_ABSENT");
+  EXPECT_TRUE(report.approval_override);
+  EXPECT_TRUE(report.quarantined);
+}
+
 // Attack: report forgery.
 TEST_F(ReportTest, AnotherKeyOrAlteredWordsAreRefused) {
   EXPECT_THAT(VerifyReport(Signed(gateway_), Expected(device_)),

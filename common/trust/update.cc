@@ -90,7 +90,8 @@ absl::StatusOr<VerifiedUpdate> CheckComponent(absl::string_view path, const Targ
                         .version = image.custom.version,
                         .release_counter = *image.custom.release_counter,
                         .consent_record_id = ecu->second.consent_record_id,
-                        .bundle = ecu->second.bundle};
+                        .bundle = ecu->second.bundle,
+                        .preconditions = ReadPreconditions(image.custom.extra)};
 }
 
 absl::StatusOr<std::vector<VerifiedUpdate>> VerifyUpdate(RepositoryClient& director, RepositoryClient& images,

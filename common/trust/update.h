@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/crypto/digest.h"
 #include "common/trust/client.h"
+#include "common/trust/preconditions.h"
 
 // Uptane's full verification: what the Director tells a gateway to install must be what the image repository
 // vouches for, and must be for the components that it is told to be for.
@@ -35,7 +36,8 @@ struct VerifiedUpdate {
   std::string version;
   int64_t release_counter = 0;
   std::string consent_record_id;
-  std::string bundle;  // empty unless it changes together with others: see EcuTarget
+  std::string bundle;           // empty unless it changes together with others: see EcuTarget
+  Preconditions preconditions;  // as the image repository has them
 };
 
 // OK if the Director's entry `director` and the image repository's `image` for one path say the same: length,
