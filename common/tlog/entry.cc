@@ -8,6 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/crypto/hex.h"
+#include "common/status/macros.h"
+#include "common/tlog/note.h"
+#include "common/tlog/proof.h"
 #include "common/tlog/reasons.h"
 #include "common/trust/canonical_json.h"
 #include "common/trust/metadata.h"
@@ -108,6 +111,17 @@ absl::StatusOr<LogEntry> CheckApprovalLeaf(absl::string_view leaf, absl::string_
   if (entry->target_path != target_path) return refuse("is about another path than that");
   if (entry->image_sha256 != image_sha256) return refuse("is about another image than that");
   if (entry->role_version != role_version) return refuse("is about another version than that");
+  return entry;
+}
+
+absl::StatusOr<LogEntry> VerifyApprovalProof(absl::string_view proof_bytes, absl::string_view log_key,
+                                             absl::string_view target_path, absl::string_view image_sha256) {
+  ASSIGN_OR_RETURN(const VerifierKey key, VerifierKey::Parse(log_key));
+  ASSIGN_OR_RETURN(const OfflineProof proof, OfflineProof::Parse(proof_bytes));
+  ASSIGN_OR_RETURN(const LogEntry claimed, LogEntry::Parse(proof.extra));
+  ASSIGN_OR_RETURN(LogEntry entry,
+                   CheckApprovalLeaf(proof.extra, target_path, image_sha256, claimed.role_version));
+  RETURN_IF_ERROR(proof.Verify(proof.extra, key).status());
   return entry;
 }
 

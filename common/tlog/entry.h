@@ -52,6 +52,12 @@ struct LogEntry {
 absl::StatusOr<LogEntry> CheckApprovalLeaf(absl::string_view leaf, absl::string_view target_path,
                                            absl::string_view image_sha256, int64_t role_version);
 
+// The approval of exactly this image at exactly this path that `proof_bytes` (tlog-proof@v1, with the leaf as
+// its extra data) proves to be in the log of `log_key` (a signed-note verifier key). INVALID_ARGUMENT
+// (LOG_MALFORMED, LOG_HEAD_NOT_SIGNED, LOG_PROOF_INVALID); also for an empty key or proof.
+absl::StatusOr<LogEntry> VerifyApprovalProof(absl::string_view proof_bytes, absl::string_view log_key,
+                                             absl::string_view target_path, absl::string_view image_sha256);
+
 }  // namespace countersign::tlog
 
 #endif  // COUNTERSIGN_COMMON_TLOG_ENTRY_H_

@@ -29,6 +29,7 @@
 #include "services/rollout/clients/liaison_client.h"
 #include "services/rollout/clients/package_store_client.h"
 #include "services/rollout/domain/director_signer.h"
+#include "services/rollout/storage/bundles.h"
 #include "services/rollout/storage/director_store.h"
 #include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_migrations.h"
@@ -105,6 +106,10 @@ struct App::Parts {
             [this](const Ended& end) {
               ended.With({PhaseName(end.state), FailureReasonName(end.failure_reason)}).Increment();
             }),
+        bundles(database, *config.clock,
+                [this](const Ended& end) {
+                  ended.With({PhaseName(end.state), FailureReasonName(end.failure_reason)}).Increment();
+                }),
         director_store(database, store),
         trusted_store(database),
         dialer(config.server.tls),
@@ -120,7 +125,7 @@ struct App::Parts {
         director(director_store, store, signer, *config.clock, registry),
         planner(store, inventory, config.planning_lease),
         asker(store, consent),
-        conductor(store, ended_packages),
+        conductor(store, ended_packages, bundles),
         fanout(database, hints),
         housekeeping(database, store, hints, registry, {.clock = config.clock}),
         api({.store = store,
@@ -196,6 +201,7 @@ struct App::Parts {
   db::Database database;
   RolloutStore store;
   EndedPackages ended_packages;
+  Bundles bundles;
   DirectorStore director_store;
   DatabaseTrustedStore trusted_store;
   rpc::Dialer dialer;

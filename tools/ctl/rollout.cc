@@ -105,6 +105,10 @@ void AddRollout(CLI::App& app, Session& session) {
   verb->add_option("--assignment-timeout", create->timeout_seconds,
                    "seconds until silence is a failure; a day if 0");
 
+  verb->add_flag_callback(
+      "--bundle", [create] { create->rollout.set_bundle(true); },
+      "the components of one gateway change together, or none of them does");
+
   AddStateVerb(group, session, "show", "Show a rollout", &RolloutService::Stub::GetRollout);
   AddStateVerb(group, session, "start", "Launch a rollout (operator)", &RolloutService::Stub::StartRollout);
   AddStateVerb(group, session, "pause", "Let no further component in (operator)",

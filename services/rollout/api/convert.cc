@@ -138,6 +138,7 @@ v1::Rollout ToProto(const Rollout& rollout) {
   counts.set_failed(Count32(rollout.counts.failed));
   counts.set_cancelled(Count32(rollout.counts.cancelled));
   proto.set_etag(rollout.etag());
+  proto.set_bundle(rollout.spec.bundle);
   return proto;
 }
 
@@ -175,6 +176,7 @@ absl::StatusOr<RolloutSpec> SpecOf(const v1::Rollout& rollout) {
   spec.filter = rollout.filter();
   spec.max_concurrent = rollout.max_concurrent();
   spec.max_failures = rollout.max_failures();
+  spec.bundle = rollout.bundle();
   if (rollout.has_assignment_timeout()) {
     spec.assignment_timeout = absl::Seconds(rollout.assignment_timeout().seconds()) +
                               absl::Nanoseconds(rollout.assignment_timeout().nanos());

@@ -60,6 +60,15 @@ FailureReason FailureOf(const std::string& reason) {
   return FailureReason::kSignatureInvalid;
 }
 
+DirectorCandidate CandidateOf(const AssignmentView& view, bool ahead) {
+  return {view.assignment,
+          view.release,
+          view.rollout_state,
+          view.launched_by,
+          view.bundle ? view.assignment.rollout : std::string(),
+          ahead};
+}
+
 }  // namespace
 
 Director::Director(DirectorStore& store, RolloutStore& rollouts, const DirectorSigner& signer,
@@ -164,8 +173,9 @@ absl::StatusOr<bool> Director::Sign(const std::string& gateway, bool end_refused
 
   std::vector<DirectorCandidate> candidates;
   for (const AssignmentView& view : signable.admitted) {
-    candidates.push_back({view.assignment, view.release, view.rollout_state, view.launched_by});
+    candidates.push_back(CandidateOf(view, /*ahead=*/false));
   }
+  for (const AssignmentView& view : signable.ahead) candidates.push_back(CandidateOf(view, /*ahead=*/true));
   const DirectorVersions& versions = state.metadata.versions;
   ASSIGN_OR_RETURN(
       const DirectorSigner::Result result,

@@ -18,9 +18,10 @@ const rpc::RoleTable& RolloutRoles() {
           {"AbortRollout", {Role::kOperator}},
           // A gateway sees its own.
           {"ListAssignments", {Role::kOperator, Role::kAuthority, Role::kGateway, Role::kService}},
+          // A gateway its own; an operator any, for what is installed without network.
+          {"GetDirectorMetadata", {Role::kGateway, Role::kOperator}},
           // Each for the gateway that the caller's certificate names (FOTA-B).
           {"CheckIn", {Role::kGateway}},
-          {"GetDirectorMetadata", {Role::kGateway}},
           {"StreamHints", {Role::kGateway}},
           {"ReportProgress", {Role::kGateway}},
       });

@@ -233,7 +233,7 @@ absl::Status RolloutApi::CheckIn(const rpc::Call& call, const v1::CheckInRequest
   return absl::OkStatus();
 }
 
-// FOTA-B: whose repository is read is what the certificate says; the request names only a file.
+// FOTA-B: whose repository a gateway reads is what its certificate says.
 absl::Status RolloutApi::GetDirectorMetadata(const rpc::Call& call,
                                              const v1::GetDirectorMetadataRequest& request,
                                              v1::GetDirectorMetadataResponse* response) {
@@ -241,7 +241,18 @@ absl::Status RolloutApi::GetDirectorMetadata(const rpc::Call& call,
     return Error(absl::StatusCode::kInvalidArgument, "FILE_NAME_INVALID",
                  "file_name must have 1 to 128 characters.");
   }
-  ASSIGN_OR_RETURN(std::string content, parts_.director.File(call.identity().id, request.file_name()));
+  std::string gateway = call.identity().id;
+  if (call.identity().role == rpc::Role::kOperator) {
+    gateway = request.gateway();
+    if (!IsResourceId(gateway)) {
+      return Error(absl::StatusCode::kInvalidArgument, "GATEWAY_MISSING",
+                   "gateway must be the id of the gateway whose metadata it is.");
+    }
+  } else if (!request.gateway().empty() && request.gateway() != gateway) {
+    return Error(absl::StatusCode::kPermissionDenied, "GATEWAY_MISMATCH",
+                 "A gateway reads its own Director metadata and no other's.");
+  }
+  ASSIGN_OR_RETURN(std::string content, parts_.director.File(gateway, request.file_name()));
   response->set_content(std::move(content));
   return absl::OkStatus();
 }

@@ -4,18 +4,16 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/tlog/entry.h"
-#include "common/tlog/note.h"
-#include "common/tlog/proof.h"
 
 namespace countersign::rollout {
 namespace {
 
 absl::Status Verify(absl::string_view path, const ApprovedImage& image) {
-  ASSIGN_OR_RETURN(const tlog::VerifierKey key, tlog::VerifierKey::Parse(image.log_key));
-  ASSIGN_OR_RETURN(const tlog::OfflineProof proof, tlog::OfflineProof::Parse(image.log_proof));
-  RETURN_IF_ERROR(
-      tlog::CheckApprovalLeaf(proof.extra, path, image.target.sha256, image.role_version).status());
-  return proof.Verify(proof.extra, key).status();
+  ASSIGN_OR_RETURN(const tlog::LogEntry entry,
+                   tlog::VerifyApprovalProof(image.log_proof, image.log_key, path, image.target.sha256));
+  if (entry.role_version == image.role_version) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("it was approved in version ", entry.role_version,
+                                                 " of its role, and not in ", image.role_version));
 }
 
 }  // namespace

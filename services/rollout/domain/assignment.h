@@ -112,6 +112,7 @@ enum class FailureReason {
   kTargetMismatch = 10,
   kUserRejected = 11,
   kTimeout = 12,
+  kDependency = 13,
   kConflict = 14,
   kRollbackAttempt = 16,
   kNotApproved = 17,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "common/trust/envelope.h"
 #include "common/trust/keys.h"
 #include "common/trust/reasons.h"
+#include "common/trust/update.h"
 
 namespace countersign::rollout {
 namespace {
@@ -67,6 +69,19 @@ absl::Status DirectorSigner::Check(absl::string_view gateway, const DirectorCand
   if (candidate.launched_by.empty() || !IsLaunched(candidate.rollout_state)) {
     return NotNow("NOT_LAUNCHED", "Nobody has launched the rollout.");
   }
+  if (candidate.ahead) {
+    if (!IsWaiting(assignment.state)) return NotNow("NOT_WAITING", "The assignment does not wait.");
+    const std::string& path = candidate.release.image.target_path;
+    if (approved == nullptr || trust::IsPendingPath(path)) {
+      return trust::Refuse(trust::kNotApproved, absl::StrCat(path, " is not approved"));
+    }
+    RETURN_IF_ERROR(trust::CheckComponent(path, target, approved->target,
+                                          {.ecu_serial = assignment.ecu_serial,
+                                           .hardware_id = assignment.hardware_id,
+                                           .release_counter = assignment.from_release_counter})
+                        .status());
+    return CheckInLog(path, *approved);
+  }
   if (!IsActive(assignment.state)) {
     return NotNow("NOT_ADMITTED", "The assignment has not been let in, or is over.");
   }
@@ -98,6 +113,14 @@ absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view ga
   targets.expires = ToSeconds(now + options_.validity);
   metadata.refresh_targets = now + options_.validity / 2;
 
+  struct Entry {
+    const DirectorCandidate* candidate;
+    trust::EcuTarget ecu;
+    trust::TargetFile target;
+    absl::Time consent_until;
+  };
+  std::vector<Entry> entries;
+  std::set<std::string> broken;  // bundles
   std::map<std::string, std::optional<ApprovedImage>> approved;
   for (size_t i = 0; i < candidates.size(); ++i) {
     const DirectorCandidate& candidate = candidates[i];
@@ -109,7 +132,7 @@ absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view ga
       found = approved.emplace(path, image.ok() ? std::make_optional(*std::move(image)) : std::nullopt).first;
     }
 
-    trust::EcuTarget ecu{candidate.assignment.hardware_id, ""};
+    trust::EcuTarget ecu{candidate.assignment.hardware_id, "", candidate.bundle};
     absl::Time consent_until = absl::InfiniteFuture();
     // The record's own id and time, from its bytes; Check() says whether they may be believed.
     if (absl::StatusOr<trust::Envelope> envelope =
@@ -129,14 +152,23 @@ absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view ga
     if (absl::Status status =
             Check(gateway, candidate, target, found->second.has_value() ? &*found->second : nullptr, now);
         !status.ok()) {
+      if (candidate.ahead) continue;
+      if (!candidate.bundle.empty()) broken.insert(candidate.bundle);
       result.refused.push_back({i, std::move(status)});
       continue;
     }
+    entries.push_back({&candidate, std::move(ecu), std::move(target), consent_until});
+  }
+  for (const Entry& entry : entries) {
+    const DirectorCandidate& candidate = *entry.candidate;
+    if (!candidate.ahead && broken.contains(candidate.bundle)) continue;
     // All that pass agree with the one approved target of the path, and so with each other.
-    const auto [entry, added] = targets.targets.try_emplace(path, target);
-    if (!added) entry->second.custom.ecu_identifiers.emplace(candidate.assignment.ecu_serial, ecu);
-    targets.expires = std::min(targets.expires, ToSeconds(consent_until));
-    metadata.refresh_targets = std::min(metadata.refresh_targets, consent_until);
+    auto& files = candidate.ahead ? targets.prefetch : targets.targets;
+    const auto [file, added] = files.try_emplace(candidate.release.image.target_path, entry.target);
+    if (!added) file->second.custom.ecu_identifiers.emplace(candidate.assignment.ecu_serial, entry.ecu);
+    if (candidate.ahead) continue;
+    targets.expires = std::min(targets.expires, ToSeconds(entry.consent_until));
+    metadata.refresh_targets = std::min(metadata.refresh_targets, entry.consent_until);
   }
 
   trust::Envelope envelope = targets.ToEnvelope();

@@ -28,6 +28,10 @@ struct DirectorCandidate {
   Release release;
   RolloutState rollout_state = RolloutState::kPlanning;
   std::string launched_by;
+  // What it changes together with, or not at all; empty if it changes alone.
+  std::string bundle;
+  // It is only to be fetched ahead: the same must stand behind it but for the consent, and it is not let in.
+  bool ahead = false;
 };
 
 struct DirectorVersions {
@@ -78,8 +82,8 @@ class DirectorSigner {
 
   struct Refusal {
     size_t candidate;
-    // Reasons of trust::CheckEntry; NOT_LAUNCHED, NOT_ADMITTED, OTHER_GATEWAY; NOT_IN_LOG if there is no proof,
-    // or one of something else, or by another key.
+    // Reasons of trust::CheckEntry; NOT_LAUNCHED, NOT_ADMITTED, OTHER_GATEWAY; NOT_IN_LOG if there is no
+    // proof, or one of something else, or by another key.
     absl::Status why;
   };
   struct Result {
@@ -88,8 +92,9 @@ class DirectorSigner {
   };
 
   // Signs targets with the candidates that pass, and a snapshot and timestamp over it, all for `gateway`. The
-  // targets do not outlive the first consent in them. An error (the image repository cannot be asked, a key
-  // does not answer) signs nothing.
+  // targets do not outlive the first consent in them. Where one of a bundle is refused, none of it is in
+  // them. One that is to be fetched ahead and is refused is only left out. An error (the image repository
+  // cannot be asked, a key does not answer) signs nothing.
   absl::StatusOr<Result> Sign(absl::string_view gateway, const DirectorVersions& versions,
                               absl::Span<const DirectorCandidate> candidates, absl::Time now) const;
 
@@ -104,6 +109,7 @@ class DirectorSigner {
   const std::string& fingerprint() const { return fingerprint_; }
 
  private:
+  // OK if `candidate` stands in the targets as `target`, or among what is fetched ahead.
   absl::Status Check(absl::string_view gateway, const DirectorCandidate& candidate,
                      const trust::TargetFile& target, const ApprovedImage* approved, absl::Time now) const;
 

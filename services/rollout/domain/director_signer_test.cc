@@ -63,7 +63,8 @@ class DirectorSignerTest : public ::testing::Test {
 
   // What the repository answers about an image whose approval is in the log, as one of several entries.
   ApprovedImage Logged(const std::string& path, const trust::TargetFile& target) {
-    const tlog::LogEntry entry{tlog::kPackageApproved, "acme", 7, std::string(64, 'e'), path, target.sha256, {}};
+    const tlog::LogEntry entry{tlog::kPackageApproved, "acme", 7, std::string(64, 'e'), path,
+                               target.sha256,          {}};
     tlog::MemoryLog log;
     for (const char* other : {"a", "b", "c"}) log.Append(other);
     log.Append(entry.ToLeaf());
@@ -213,6 +214,72 @@ TEST_F(DirectorSignerTest, TwoComponentsMayGetTheSameImage) {
   EXPECT_THAT(TargetsIn(result.metadata).targets.begin()->second.custom.ecu_identifiers, SizeIs(2));
 }
 
+// What waits for its consent may be fetched, and stands nowhere that a stock client looks.
+TEST_F(DirectorSignerTest, WhatWaitsForConsentIsOnlyToBeFetchedAhead) {
+  DirectorCandidate ahead = Good();
+  ahead.ahead = true;
+  ahead.assignment.state = AssignmentState::kAwaitingConsent;
+  ahead.assignment.signed_consent.clear();
+  const auto sign = [&](const DirectorCandidate& candidate) {
+    const auto result = Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow);
+    EXPECT_OK(result);
+    EXPECT_THAT(result->refused, IsEmpty());
+    EXPECT_THAT(TargetsIn(result->metadata).targets, IsEmpty());
+    return TargetsIn(result->metadata).prefetch;
+  };
+  const auto prefetch = sign(ahead);
+  ASSERT_THAT(prefetch, SizeIs(1));
+  EXPECT_THAT(prefetch.begin()->second.custom.ecu_identifiers,
+              ElementsAre(Pair("ecu-1", (trust::EcuTarget{"t1-a", ""}))));
+
+  DirectorCandidate bad = ahead;
+  bad.launched_by.clear();
+  EXPECT_THAT(sign(bad), IsEmpty());
+  bad = ahead;
+  bad.assignment.gateway = "gw-2";
+  EXPECT_THAT(sign(bad), IsEmpty());
+  bad = ahead;
+  bad.assignment.state = AssignmentState::kCancelled;
+  EXPECT_THAT(sign(bad), IsEmpty());
+  bad = ahead;
+  bad.release.image.sha256 = std::string(64, 'b');
+  EXPECT_THAT(sign(bad), IsEmpty());
+  alter_ = [](ApprovedImage& image) { image.log_proof.clear(); };
+  EXPECT_THAT(sign(ahead), IsEmpty());
+  alter_ = nullptr;
+  approved_.clear();
+  EXPECT_THAT(sign(ahead), IsEmpty());
+}
+
+// Attack: partial bundle.
+TEST_F(DirectorSignerTest, OfABundleAllIsSignedOrNothing) {
+  DirectorCandidate first = Good();
+  DirectorCandidate second = Good();
+  second.assignment.ecu_serial = "ecu-2";  // the consent is not for it
+  DirectorCandidate alone = Good();
+  alone.assignment.ecu_serial = "ecu-3";
+  trust::ConsentRecord record = Record();
+  record.ecu_serial = "ecu-3";
+  alone.assignment.signed_consent = Signed(record, *consent_);
+  first.bundle = second.bundle = "bundle-1";
+  std::vector<DirectorCandidate> all = {first, second, alone};
+  ASSERT_OK_AND_ASSIGN(auto result, Signer().Sign("gw-1", {1, 1, 1}, all, kNow));
+  ASSERT_THAT(result.refused, SizeIs(1));
+  EXPECT_EQ(result.refused[0].candidate, 1u);
+  EXPECT_THAT(TargetsIn(result.metadata).targets.at("acme/thermostat/2.bin").custom.ecu_identifiers,
+              ElementsAre(Pair("ecu-3", (trust::EcuTarget{"t1-a", "rec-1"}))));
+
+  record.ecu_serial = "ecu-2";
+  all[1].assignment.signed_consent = Signed(record, *consent_);
+  ASSERT_OK_AND_ASSIGN(result, Signer().Sign("gw-1", {1, 1, 1}, all, kNow));
+  EXPECT_THAT(result.refused, IsEmpty());
+  const auto ecus = TargetsIn(result.metadata).targets.at("acme/thermostat/2.bin").custom.ecu_identifiers;
+  ASSERT_THAT(ecus, SizeIs(3));
+  EXPECT_EQ(ecus.at("ecu-1").bundle, "bundle-1");
+  EXPECT_EQ(ecus.at("ecu-2").bundle, "bundle-1");
+  EXPECT_EQ(ecus.at("ecu-3").bundle, "");
+}
+
 TEST_F(DirectorSignerTest, AGatewayWithoutAssignmentsGetsEmptyTargets) {
   ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {}, kNow));
   EXPECT_THAT(TargetsIn(result.metadata).targets, IsEmpty());
@@ -221,8 +288,8 @@ TEST_F(DirectorSignerTest, AGatewayWithoutAssignmentsGetsEmptyTargets) {
 // PLUS-3: nothing is rolled out that the log does not show to everybody.
 TEST_F(DirectorSignerTest, WhatIsNotProvenToBeInTheLogIsRefused) {
   ASSERT_OK_AND_ASSIGN(const tlog::OfflineProof good,
-                       tlog::OfflineProof::Parse(Logged("acme/thermostat/2.bin",
-                                                        approved_.at("acme/thermostat/2.bin")).log_proof));
+                       tlog::OfflineProof::Parse(
+                           Logged("acme/thermostat/2.bin", approved_.at("acme/thermostat/2.bin")).log_proof));
   const std::vector<std::function<void(ApprovedImage&)>> alterations = {
       [](ApprovedImage& image) { image.log_proof.clear(); },
       [](ApprovedImage& image) { image.log_key.clear(); },

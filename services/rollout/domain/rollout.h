@@ -78,6 +78,7 @@ struct RolloutSpec {
   int64_t max_concurrent = 0;  // 0: no limit
   int64_t max_failures = 0;    // 0: never pauses
   absl::Duration assignment_timeout = absl::Hours(24);
+  bool bundle = false;  // the components of one gateway change together or not at all
 };
 
 inline constexpr size_t kMaxDisplayName = 128;

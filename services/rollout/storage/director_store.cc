@@ -152,6 +152,7 @@ absl::StatusOr<DirectorStore::Signable> DirectorStore::LoadForSigning(const std:
         Signable signable;
         signable.state = StateOf(db::ExecPrepared(tx, "load_director", kLoad, gateway)[0]);
         ASSIGN_OR_RETURN(signable.admitted, rollouts_.Admitted(tx, gateway));
+        ASSIGN_OR_RETURN(signable.ahead, rollouts_.Ahead(tx, gateway));
         return signable;
       });
 }

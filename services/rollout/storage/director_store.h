@@ -57,6 +57,7 @@ class DirectorStore {
   struct Signable {
     DirectorState state;
     std::vector<AssignmentView> admitted;
+    std::vector<AssignmentView> ahead;  // what the gateway may fetch already
   };
   // nullopt when the gateway has none.
   absl::StatusOr<std::optional<DirectorState>> Load(const std::string& gateway);

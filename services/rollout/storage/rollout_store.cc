@@ -20,8 +20,8 @@ constexpr int kCalledOffAtOnce = 1000;
 
 constexpr char kInsertRollout[] = R"sql(
   INSERT INTO rollouts (id, display_name, filter, max_concurrent, max_failures, assignment_timeout_us, state,
-                        created_by, create_time)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))sql";
+                        created_by, create_time, bundle)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10))sql";
 
 constexpr char kInsertRelease[] = R"sql(
   INSERT INTO rollout_releases (rollout, ordinal, name, manufacturer, target_path, length_bytes, sha256, version,
@@ -117,7 +117,8 @@ absl::Status PlanningLost(const std::string& id) {
 }
 
 std::string ViewColumns() {
-  return absl::StrCat(kAssignmentColumns, ", ", kReleaseColumns, ", o.state AS rollout_state, o.launched_by");
+  return absl::StrCat(kAssignmentColumns, ", ", kReleaseColumns,
+                      ", o.state AS rollout_state, o.launched_by, o.bundle");
 }
 
 constexpr char kViewTables[] =
@@ -126,7 +127,7 @@ constexpr char kViewTables[] =
 
 AssignmentView ViewOf(const pqxx::row& row) {
   return {AssignmentOf(row), ReleaseOf(row), static_cast<RolloutState>(row["rollout_state"].as<int>()),
-          db::TextOf(row["launched_by"])};
+          db::TextOf(row["launched_by"]), row["bundle"].as<bool>()};
 }
 
 std::vector<Release> LoadReleases(db::Session& session, const std::string& rollout) {
@@ -257,7 +258,7 @@ absl::StatusOr<std::string> RolloutStore::Create(const Rollout& rollout, const s
           tx.exec_params(kInsertRollout, rollout.id, spec.display_name, spec.filter, spec.max_concurrent,
                          spec.max_failures, absl::ToInt64Microseconds(spec.assignment_timeout),
                          static_cast<int>(rollout.state), rollout.created_by,
-                         db::Timestamp(rollout.create_time));
+                         db::Timestamp(rollout.create_time), spec.bundle);
           for (size_t i = 0; i < releases.size(); ++i) {
             const Release& release = releases[i];
             tx.exec_params(kInsertRelease, rollout.id, static_cast<int>(i), release.name,
@@ -470,6 +471,7 @@ absl::StatusOr<int> RolloutStore::Admit(const std::string& id, int limit) {
         // use it.
         Rollout* rollout = work.TryLockRollout(id);
         if (rollout == nullptr) return 0;
+        if (rollout->spec.bundle) return 0;  // see Bundles
         const int64_t capacity = Capacity(*rollout, limit);
         if (capacity == 0) return 0;
         int count = 0;
@@ -777,6 +779,20 @@ absl::StatusOr<std::vector<AssignmentView>> RolloutStore::Admitted(db::Session& 
                    kFirstActive, " AND ", kFirstEnded - 1, " ORDER BY a.ecu_serial"));
   std::vector<AssignmentView> views;
   for (const pqxx::row& row : db::ExecPrepared(session, "admitted_of_gateway", sql, gateway)) {
+    views.push_back(ViewOf(row));
+  }
+  return views;
+}
+
+absl::StatusOr<std::vector<AssignmentView>> RolloutStore::Ahead(db::Session& session,
+                                                                const std::string& gateway) {
+  static const auto& sql = *new std::string(
+      absl::StrCat("SELECT ", ViewColumns(), kViewTables, "WHERE a.gateway = $1 AND a.state BETWEEN ",
+                   static_cast<int>(AssignmentState::kAwaitingConsent), " AND ",
+                   static_cast<int>(AssignmentState::kConsented),
+                   " AND o.state = ", static_cast<int>(RolloutState::kRunning), " ORDER BY a.ecu_serial"));
+  std::vector<AssignmentView> views;
+  for (const pqxx::row& row : db::ExecPrepared(session, "ahead_of_gateway", sql, gateway)) {
     views.push_back(ViewOf(row));
   }
   return views;

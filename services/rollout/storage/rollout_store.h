@@ -46,6 +46,7 @@ struct AssignmentView {
   Release release;
   RolloutState rollout_state = RolloutState::kPlanning;
   std::string launched_by;
+  bool bundle = false;  // as RolloutSpec has it
 };
 
 // A claim to plan a rollout, held until `lease_until`.
@@ -129,7 +130,8 @@ class RolloutStore {
 
   // --- what workers do for one rollout; each returns how many assignments it moved, at most `limit` ---
 
-  // Lets consented ones in as far as max_concurrent allows. 0 also when another replica is just at it.
+  // Lets consented ones in as far as max_concurrent allows. 0 also when another replica is just at it, and
+  // for a rollout of bundles (see Bundles).
   absl::StatusOr<int> Admit(const std::string& rollout, int limit);
   absl::StatusOr<int> TimeOut(const std::string& rollout, int limit);
   absl::StatusOr<int> EndDeferrals(const std::string& rollout, int limit);
@@ -172,6 +174,9 @@ class RolloutStore {
                                                           const std::optional<AssignmentKey>& after);
   // What the Director may name for `gateway` now: assignments that are let in and not over.
   absl::StatusOr<std::vector<AssignmentView>> Admitted(db::Session& session, const std::string& gateway);
+
+  // What `gateway` may fetch ahead: assignments of running rollouts that wait for consent or for their turn.
+  absl::StatusOr<std::vector<AssignmentView>> Ahead(db::Session& session, const std::string& gateway);
 
   absl::Time Now() const { return clock_.Now(); }
 

@@ -18,6 +18,7 @@
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/rollout/storage/bundles.h"
 #include "services/rollout/storage/director_store.h"
 #include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_migrations.h"
@@ -311,6 +312,110 @@ TEST_F(RolloutStoreTest, FailuresPauseItAndAResumeCountsAnew) {
   ASSERT_OK(store_.Apply("r1", RolloutEvent::kResume, "", {}, Asked("resume")));
   EXPECT_THAT(store_.Admit("r1", 100), IsOkAndHolds(2));
   EXPECT_EQ(Get("r1").counts, (AssignmentCounts{.total = 6, .active = 4, .failed = 2}));
+}
+
+class BundlesTest : public RolloutStoreTest {
+ protected:
+  // Two homes with two components each, in a rollout that runs.
+  void StartBundles(RolloutSpec spec) {
+    spec.bundle = true;
+    Create("r1", std::move(spec));
+    const auto job = store_.ClaimPlanning("planner", kLease);
+    ASSERT_OK(job);
+    std::vector<rollout::Planned> planned;
+    for (const char* gateway : {"gw-0", "gw-1"}) {
+      for (const char* serial : {"a", "b"}) {
+        planned.push_back({Installed(gateway, absl::StrCat(gateway, "-", serial)), 0});
+      }
+    }
+    ASSERT_OK(store_.Plan(**job, planned, kLease));
+    ASSERT_OK(store_.FinishPlanning(**job));
+    ASSERT_OK(store_.Apply("r1", RolloutEvent::kStart, "", {{}, {}}, Asked("start")));
+  }
+  void Decide(const std::string& gateway, const std::string& part, AssignmentEvent event) {
+    ConsentDecision decision = Decided("r1", 0, event);
+    decision.gateway = gateway;
+    decision.ecu_serial = absl::StrCat(gateway, "-", part);
+    ASSERT_OK(store_.Decide(std::vector<ConsentDecision>{decision}));
+  }
+  std::vector<AssignmentState> States(const std::string& gateway) {
+    const auto views = store_.Assignments("r1", gateway, 10, std::nullopt);
+    EXPECT_OK(views);
+    std::vector<AssignmentState> states;
+    for (const AssignmentView& view : *views) {
+      EXPECT_TRUE(view.bundle);
+      states.push_back(view.assignment.state);
+    }
+    return states;
+  }
+
+  Bundles bundles_{database_, clock_};
+};
+
+TEST_F(BundlesTest, AGatewaysComponentsAreLetInTogetherOnceAllAreConsented) {
+  StartBundles({.max_concurrent = 3});
+  Decide("gw-0", "a", AssignmentEvent::kConsentGranted);
+  Decide("gw-1", "a", AssignmentEvent::kConsentGranted);
+  EXPECT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(0));
+  EXPECT_THAT(store_.Admit("r1", 100), IsOkAndHolds(0)) << "one by one is not for bundles";
+  Decide("gw-0", "b", AssignmentEvent::kConsentGranted);
+  Decide("gw-1", "b", AssignmentEvent::kConsentGranted);
+  // Three may be under way: one bundle, and not a half of the other.
+  EXPECT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(2));
+  EXPECT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(0));
+  EXPECT_EQ(Get("r1").counts, (AssignmentCounts{.total = 4, .waiting = 2, .active = 2}));
+}
+
+TEST_F(BundlesTest, WhenOneOfABundleIsDeclinedTheOthersAreCancelledAndOtherHomesGoOn) {
+  StartBundles({});
+  for (const char* part : {"a", "b"}) Decide("gw-1", part, AssignmentEvent::kConsentGranted);
+  Decide("gw-0", "a", AssignmentEvent::kConsentGranted);
+  Decide("gw-0", "b", AssignmentEvent::kConsentDenied);
+  EXPECT_THAT(bundles_.EndBroken("r1", 100), IsOkAndHolds(1));
+  EXPECT_THAT(bundles_.EndBroken("r1", 100), IsOkAndHolds(0));
+  EXPECT_THAT(States("gw-0"), ElementsAre(AssignmentState::kCancelled, AssignmentState::kCancelled));
+  ASSERT_OK_AND_ASSIGN(const auto views, store_.Assignments("r1", "gw-0", 10, std::nullopt));
+  EXPECT_EQ(views[0].assignment.failure_reason, static_cast<int>(FailureReason::kDependency));
+  EXPECT_NE(views[0].assignment.failure_detail.find("gw-0-b"), std::string::npos);
+  EXPECT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(2));
+  EXPECT_THAT(States("gw-1"), ElementsAre(AssignmentState::kAdmitted, AssignmentState::kAdmitted));
+}
+
+TEST_F(BundlesTest, WhatIsBeingWrittenIsNotCalledBackWhenAnotherFails) {
+  StartBundles({});
+  for (const char* part : {"a", "b"}) Decide("gw-0", part, AssignmentEvent::kConsentGranted);
+  ASSERT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(2));
+  ASSERT_OK(store_.Report("gw-0", {{"gw-0-a", Sha(2), AssignmentEvent::kReportedUpdating, 0, ""},
+                                   {"gw-0-b", Sha(2), AssignmentEvent::kReportedFailed, 7, "no"}}));
+  EXPECT_THAT(bundles_.EndBroken("r1", 100), IsOkAndHolds(0));
+  EXPECT_THAT(States("gw-0"), ElementsAre(AssignmentState::kUpdating, AssignmentState::kFailed));
+}
+
+TEST_F(BundlesTest, ABundleThatNeverFitsPausesTheRolloutAndSaysWhy) {
+  StartBundles({.max_concurrent = 1});
+  for (const char* part : {"a", "b"}) Decide("gw-0", part, AssignmentEvent::kConsentGranted);
+  EXPECT_THAT(bundles_.Admit("r1", 100), IsOkAndHolds(0));
+  EXPECT_EQ(Get("r1").state, RolloutState::kPaused);
+  EXPECT_NE(Get("r1").state_reason.find("gw-0"), std::string::npos);
+}
+
+TEST_F(BundlesTest, WhatTheUserIsAskedAboutMayBeFetchedAheadUntilItEnds) {
+  StartBundles({});
+  const auto ahead = [&] {
+    const auto signable = director_.LoadForSigning("gw-0");
+    EXPECT_OK(signable);
+    return signable->ahead.size();
+  };
+  const auto revision = [&] { return director_.LoadForSigning("gw-0")->state.revision; };
+  EXPECT_EQ(ahead(), 0u);
+  const int64_t before = revision();
+  Decide("gw-0", "a", AssignmentEvent::kConsentPending);
+  EXPECT_GT(revision(), before);
+  EXPECT_EQ(ahead(), 1u);
+  Decide("gw-0", "b", AssignmentEvent::kConsentPending);
+  EXPECT_EQ(ahead(), 2u);
+  Decide("gw-0", "b", AssignmentEvent::kConsentDenied);
+  EXPECT_EQ(ahead(), 1u);
 }
 
 // PLUS-4: silence is a failure when its time is over.

@@ -11,6 +11,7 @@ Rollout RolloutOf(const pqxx::row& row) {
   rollout.spec.max_concurrent = row["max_concurrent"].as<int64_t>();
   rollout.spec.max_failures = row["max_failures"].as<int64_t>();
   rollout.spec.assignment_timeout = absl::Microseconds(row["assignment_timeout_us"].as<int64_t>());
+  rollout.spec.bundle = row["bundle"].as<bool>();
   rollout.state = static_cast<RolloutState>(row["state"].as<int>());
   rollout.state_reason = db::TextOf(row["state_reason"]);
   rollout.created_by = db::TextOf(row["created_by"]);

@@ -10,7 +10,8 @@
 namespace countersign::rollout {
 
 inline constexpr char kRolloutColumns[] =
-    "o.id, o.display_name, o.filter, o.max_concurrent, o.max_failures, o.assignment_timeout_us, o.state, "
+    "o.id, o.display_name, o.filter, o.max_concurrent, o.max_failures, o.assignment_timeout_us, o.bundle, "
+    "o.state, "
     "o.state_reason, o.created_by, o.create_time, o.launched_by, o.launch_time, o.end_time, o.total, "
     "o.waiting, "
     "o.active, o.succeeded, o.failed, o.cancelled, o.failures_since_go, o.revision, "

@@ -196,7 +196,15 @@ bool Work::Apply(Assignment& assignment, AssignmentEvent event, FailureReason re
     director_.insert(assignment.gateway);
     if (IsNewsToGateway(event)) hints_.emplace(assignment.gateway, kHintMetadata);
   }
-  if (*next == AssignmentState::kAwaitingConsent) hints_.emplace(assignment.gateway, kHintPrompts);
+  if (*next == AssignmentState::kAwaitingConsent) {
+    // What the user is asked about may be fetched ahead.
+    director_.insert(assignment.gateway);
+    hints_.emplace(assignment.gateway, kHintPrompts);
+  }
+  // What was to be fetched ahead need not be any more. That is worth no hint.
+  if (IsWaiting(before) && before != AssignmentState::kPlanned && IsEnded(*next)) {
+    director_.insert(assignment.gateway);
+  }
   return true;
 }
 

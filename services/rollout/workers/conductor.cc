@@ -27,10 +27,19 @@ absl::StatusOr<bool> Conductor::Round(std::stop_token stop) {
       ASSIGN_OR_RETURN(moved, store_.TimeOut(rollout.id, kBatch));
       more = more || moved == kBatch;
     }
+    if (rollout.spec.bundle) {
+      ASSIGN_OR_RETURN(moved, bundles_.EndBroken(rollout.id, kBatch));
+      more = more || moved == kBatch;
+    }
     if (rollout.state == RolloutState::kRunning && rollout.counts.waiting > 0) {
       ASSIGN_OR_RETURN(moved, store_.EndDeferrals(rollout.id, kBatch));
       more = more || moved == kBatch;
       if (Capacity(rollout, 1) == 0) continue;
+      if (rollout.spec.bundle) {
+        ASSIGN_OR_RETURN(moved, bundles_.Admit(rollout.id, kBatch));
+        more = more || moved >= kBatch;
+        continue;
+      }
       ASSIGN_OR_RETURN(moved, store_.Admit(rollout.id, kBatch));
       more = more || moved == kBatch;
     }

@@ -4,6 +4,7 @@
 #include <stop_token>
 
 #include "absl/status/statusor.h"
+#include "services/rollout/storage/bundles.h"
 #include "services/rollout/storage/ended_packages.h"
 #include "services/rollout/storage/rollout_store.h"
 
@@ -14,7 +15,8 @@ namespace countersign::rollout {
 class Conductor {
  public:
   // What it is given must outlive it.
-  Conductor(RolloutStore& store, EndedPackages& ended) : store_(store), ended_(ended) {}
+  Conductor(RolloutStore& store, EndedPackages& ended, Bundles& bundles)
+      : store_(store), ended_(ended), bundles_(bundles) {}
 
   // A Loop's round.
   absl::StatusOr<bool> Round(std::stop_token stop);
@@ -22,6 +24,7 @@ class Conductor {
  private:
   RolloutStore& store_;
   EndedPackages& ended_;
+  Bundles& bundles_;
 };
 
 }  // namespace countersign::rollout
