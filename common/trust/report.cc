@@ -85,6 +85,32 @@ Envelope VersionReport::ToEnvelope() const {
   return Envelope::Unsigned(std::move(content));
 }
 
+namespace {
+
+constexpr size_t kMaxIncidentDetail = 512;
+
+Incident ReadIncident(const json& object, JsonFields& parent) {
+  JsonFields fields(object, "an incident of the gateway manifest");
+  Incident incident;
+  incident.reason = fields.NonEmptyString("reason");
+  if (fields.Has("device_id")) incident.device_id = fields.String("device_id");
+  if (fields.Has("ecu_serial")) incident.ecu_serial = fields.String("ecu_serial");
+  if (fields.Has("detail")) incident.detail = fields.String("detail", kMaxIncidentDetail);
+  incident.count = fields.Integer("count", 1);
+  parent.Merge(fields.status());
+  return incident;
+}
+
+json WriteIncident(const Incident& incident) {
+  json object = {{"reason", incident.reason}, {"count", incident.count}};
+  if (!incident.device_id.empty()) object["device_id"] = incident.device_id;
+  if (!incident.ecu_serial.empty()) object["ecu_serial"] = incident.ecu_serial;
+  if (!incident.detail.empty()) object["detail"] = incident.detail;
+  return object;
+}
+
+}  // namespace
+
 absl::StatusOr<GatewayManifest> GatewayManifest::Parse(const Envelope& envelope,
                                                        const ManifestLimits& limits) {
   JsonFields fields(envelope.content(), "the gateway manifest");
@@ -94,6 +120,14 @@ absl::StatusOr<GatewayManifest> GatewayManifest::Parse(const Envelope& envelope,
   manifest.nonce = fields.String("nonce");
   manifest.manifest_counter = fields.Integer("manifest_counter", 1);
   manifest.time = fields.Time("time");
+  if (fields.Has("incidents")) {
+    const json& incidents = fields.Array("incidents");
+    if (incidents.size() > kMaxIncidents) fields.Fail("has too many incidents");
+    for (const json& incident : incidents) {
+      if (!fields.ok()) break;
+      manifest.incidents.push_back(ReadIncident(incident, fields));
+    }
+  }
   const json& reports = fields.Array("reports");
   RETURN_IF_ERROR(fields.status());
   if (reports.size() > limits.max_reports) {
@@ -110,12 +144,14 @@ Envelope GatewayManifest::ToEnvelope() const {
   for (const absl::StatusOr<Envelope>& report : reports) {
     if (report.ok()) list.push_back(report->ToJson());
   }
-  return Envelope::Unsigned({{"_type", kType},
-                             {"gateway_id", gateway_id},
-                             {"nonce", nonce},
-                             {"manifest_counter", manifest_counter},
-                             {"time", FormatUtc(time)},
-                             {"reports", std::move(list)}});
+  json content = {{"_type", kType},          {"gateway_id", gateway_id},
+                  {"nonce", nonce},          {"manifest_counter", manifest_counter},
+                  {"time", FormatUtc(time)}, {"reports", std::move(list)}};
+  if (!incidents.empty()) {
+    json& written = content["incidents"] = json::array();
+    for (const Incident& incident : incidents) written.push_back(WriteIncident(incident));
+  }
+  return Envelope::Unsigned(std::move(content));
 }
 
 absl::StatusOr<Envelope> ParseManifestEnvelope(absl::string_view bytes, const ManifestLimits& limits) {

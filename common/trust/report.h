@@ -56,6 +56,18 @@ struct ManifestLimits {
   size_t max_reports = 256;
 };
 
+// Something that the gateway noticed and the server should know: a device that answers wrongly, metadata that
+// were refused, a server that is none. The gateway's own word: no component's signature stands behind it.
+struct Incident {
+  std::string reason;      // as of an ErrorInfo: METADATA_ROLLBACK, DEVICE_NONSENSE, ...
+  std::string device_id;   // that it is about; empty if it is about none
+  std::string ecu_serial;  // that it is about; empty if it is about none
+  std::string detail;      // for people, at most 512 characters
+  int64_t count = 1;       // how often since the manifest before
+
+  friend bool operator==(const Incident&, const Incident&) = default;
+};
+
 struct GatewayManifest {
   static constexpr char kType[] = "gateway-manifest";
 
@@ -66,6 +78,9 @@ struct GatewayManifest {
   // The signed reports, one per component. A report that is no Envelope is here as its error, so that one
   // broken device does not silence a home.
   std::vector<absl::StatusOr<Envelope>> reports;
+  // At most kMaxIncidents; written if there are any.
+  std::vector<Incident> incidents;
+  static constexpr size_t kMaxIncidents = 16;
 
   // Never fails because of a single report. INVALID_ARGUMENT (MALFORMED_METADATA), RESOURCE_EXHAUSTED
   // (LENGTH_EXCEEDED, LIMIT_EXCEEDED).

@@ -180,9 +180,25 @@ TEST_F(ManifestTest, AManifestCarriesTheReportsAsTheyWereSigned) {
   ASSERT_OK_AND_ASSIGN(const GatewayManifest manifest, Verify());
   EXPECT_EQ(manifest.gateway_id, "gw-1");
   EXPECT_EQ(manifest.time, kNow);
+  EXPECT_TRUE(manifest.incidents.empty());
+  EXPECT_FALSE(manifest_.ToEnvelope().content().contains("incidents"));
   ASSERT_EQ(manifest.reports.size(), 2u);
   ASSERT_OK(manifest.reports[0]);
   EXPECT_OK(VerifyReport(*manifest.reports[0], Expected(device_)));
+}
+
+// FOTA-R5
+TEST_F(ManifestTest, WhatTheGatewayNoticedStandsInItsManifest) {
+  manifest_.incidents = {
+      {.reason = "DEVICE_NONSENSE", .device_id = "lamp", .detail = "no message", .count = 3},
+      {.reason = "METADATA_ROLLBACK"}};
+  ASSERT_OK_AND_ASSIGN(const GatewayManifest manifest, Verify());
+  EXPECT_EQ(manifest.incidents, manifest_.incidents);
+  nlohmann::json content = manifest_.ToEnvelope().content();
+  content["incidents"][0]["detail"] = std::string(513, 'x');
+  EXPECT_THAT(GatewayManifest::Parse(Envelope::Unsigned(content)), kIsMalformed);
+  manifest_.incidents.resize(GatewayManifest::kMaxIncidents + 1, {.reason = "X"});
+  EXPECT_THAT(Verify(), kIsMalformed);
 }
 
 // Attack: a gateway speaks for another home.

@@ -166,7 +166,8 @@ TEST_F(AppTest, EachMethodIsClosedToEveryRoleThatIsNotInItsRow) {
     const std::string& method = service->method(i)->name();
     for (const Role role : rpc::kAllRoles) {
       const bool reads = readers.contains(method) && (role == Role::kAuthority || role == Role::kService);
-      const bool runs = role == Role::kOperator && (readers.contains(method) || !gateways.contains(method));
+      const bool runs = role == Role::kOperator && (readers.contains(method) || !gateways.contains(method) ||
+                                                    method == "GetDirectorMetadata");
       const bool own = role == Role::kGateway && gateways.contains(method);
       EXPECT_EQ(RolloutRoles().Allows(method, {role, "someone"}), reads || runs || own)
           << method << " " << rpc::RoleName(role);
@@ -174,7 +175,7 @@ TEST_F(AppTest, EachMethodIsClosedToEveryRoleThatIsNotInItsRow) {
   }
   EXPECT_THAT(Call(*world_.As(Gateway("gw-1")), &Stub::StartRollout, v1::StartRolloutRequest()),
               StatusIs(absl::StatusCode::kPermissionDenied, "ROLE_NOT_ALLOWED"));
-  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::GetDirectorMetadata, v1::GetDirectorMetadataRequest()),
+  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::CheckIn, v1::CheckInRequest()),
               StatusIs(absl::StatusCode::kPermissionDenied, "ROLE_NOT_ALLOWED"));
 }
 
@@ -431,6 +432,15 @@ TEST_F(AppTest, AGatewayHasItsOwnFilesAssignmentsAndProgressOnly) {
   request.set_file_name(absl::StrCat(own.version, ".targets.json"));
   const auto mine = Call(*world_.As(Gateway("gw-1")), &Stub::GetDirectorMetadata, request);
   const auto theirs = Call(*world_.As(Gateway("gw-2")), &Stub::GetDirectorMetadata, request);
+  // SC-ALT: an operator puts together what a gateway installs without network, and says for which.
+  EXPECT_THAT(Call(*world_.As(kOperator), &Stub::GetDirectorMetadata, request),
+              StatusIs(absl::StatusCode::kInvalidArgument, "GATEWAY_MISSING"));
+  request.set_gateway("gw-1");
+  const auto named = Call(*world_.As(kOperator), &Stub::GetDirectorMetadata, request);
+  ASSERT_OK(named);
+  EXPECT_EQ(named->content(), mine->content());
+  EXPECT_THAT(Call(*world_.As(Gateway("gw-2")), &Stub::GetDirectorMetadata, request),
+              StatusIs(absl::StatusCode::kPermissionDenied, "GATEWAY_MISMATCH"));
   ASSERT_OK(mine);
   if (theirs.ok()) {
     EXPECT_NE(mine->content(), theirs->content());

@@ -114,6 +114,14 @@ class Target:
         for caller in self._callers.values():
             caller.close()
 
+    def director_files(self, gateway: str) -> list:
+        """The names of the files that a gateway's Director repository has now."""
+        def signed_part(name: str) -> dict:
+            return json.loads(self.as_(f"gateway/{gateway}").call("rollout", "GetDirectorMetadata", file_name=name).content)["signed"]
+
+        snapshot = f"{signed_part('timestamp.json')['meta']['snapshot.json']['version']}.snapshot.json"
+        return ["timestamp.json", snapshot, f"{signed_part(snapshot)['meta']['targets.json']['version']}.targets.json"]
+
     def as_(self, identity: str) -> Caller:
         """A caller with `identity`, whose certificate is issued if need be."""
         if identity not in self._callers:

@@ -272,9 +272,13 @@ def test_two_homes_have_directors_of_their_own(target):
     mine, theirs = (json.loads(target.as_(gateway).call("rollout", "GetDirectorMetadata", file_name="timestamp.json").content)
                     for gateway in (HOME, CAR))
     targets = [json.dumps(json.loads(target.as_(gateway).call(
-        "rollout", "GetDirectorMetadata", file_name="1.targets.json").content)["signed"]["targets"]) for gateway in (HOME, CAR)]
+        "rollout", "GetDirectorMetadata", file_name=target.director_files(gateway.split("/")[1])[2]).content)["signed"])
+        for gateway in (HOME, CAR)]
     assert mine["signatures"] != theirs["signatures"]
     assert "telematics" not in targets[0] and "wifi" not in targets[1]
+    with pytest.raises(Refused) as refusal:
+        target.as_(HOME).call("rollout", "GetDirectorMetadata", file_name="timestamp.json", gateway="car-1")
+    assert (refusal.value.code, refusal.value.reason) == (StatusCode.PERMISSION_DENIED, "GATEWAY_MISMATCH")
 
 
 def test_a_gateway_sets_up_no_policy_for_another_home(target):

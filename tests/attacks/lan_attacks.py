@@ -211,8 +211,7 @@ def test_a_stranger_installs_nothing_on_a_device(target):
     genuine = metadata_files(target, "package-store", "gateway/home-1", "GetMetadata",
                              ["timestamp.json", f"{target.repository()['snapshot']}.snapshot.json",
                               f"{versions['targets.json']}.targets.json", f"{versions['acme.json']}.acme.json"])
-    director = metadata_files(target, "rollout", "gateway/home-1", "GetDirectorMetadata", ["timestamp.json", "1.snapshot.json",
-                                                                                          "1.targets.json"])
+    director = metadata_files(target, "rollout", "gateway/home-1", "GetDirectorMetadata", target.director_files("home-1"))
     thief = new_key()
     forged = [dict(file, content=as_json(signed(json.loads(file["content"])["signed"], thief))) for file in director]
     request = target.api.message(f"{DEVICE[:-13]}InstallImageRequest")
