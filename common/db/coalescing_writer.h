@@ -37,6 +37,10 @@ class CoalescingWriter {
   struct Options {
     std::size_t max_batch = 500;
     std::size_t max_queued = 10000;
+    // A batch ends before the item with which it would weigh more, so that one transaction does not hold its
+    // locks for long; an item that weighs more by itself goes alone. Without `weigh` nothing is weighed.
+    std::size_t max_batch_weight = 0;
+    std::function<std::size_t(const Item&)> weigh = nullptr;
   };
 
   CoalescingWriter(Options options, Flush flush);
@@ -81,7 +85,7 @@ bool MayBeOneItemsFault(absl::StatusCode code);
 
 template <typename Item>
 CoalescingWriter<Item>::CoalescingWriter(Options options, Flush flush)
-    : options_(options), flush_(std::move(flush)), thread_([this] { Work(); }) {}
+    : options_(std::move(options)), flush_(std::move(flush)), thread_([this] { Work(); }) {}
 
 template <typename Item>
 void CoalescingWriter<Item>::Submit(Item item, Done done) {
@@ -128,8 +132,12 @@ void CoalescingWriter<Item>::Work() {
           },
           this));
       if (queue_.empty()) return;
-      const std::size_t count = std::min(queue_.size(), options_.max_batch);
-      for (std::size_t i = 0; i < count; ++i) {
+      std::size_t weight = 0;
+      while (!queue_.empty() && items.size() < options_.max_batch) {
+        if (options_.weigh != nullptr) {
+          weight += options_.weigh(queue_.front().item);
+          if (weight > options_.max_batch_weight && !items.empty()) break;
+        }
         items.push_back(std::move(queue_.front().item));
         dones.push_back(std::move(queue_.front().done));
         queue_.pop_front();

@@ -18,6 +18,8 @@ namespace countersign::inventory {
 v1::Gateway ToProto(const domain::Gateway& gateway);
 v1::Device ToProto(const domain::Device& device);
 v1::Component ToProto(const domain::Component& component);
+v1::ComponentChange ToProto(const domain::ComponentChange& change);
+v1::RefusedReport ToProto(const domain::RefusedReport& report);
 v1::ComponentResult ToProto(const ReportOutcome& outcome);
 v1::Component::State ToProto(domain::State state);
 

@@ -35,6 +35,8 @@ absl::string_view StateName(State state) {
       return "QUARANTINED";
     case State::kRetired:
       return "RETIRED";
+    case State::kAwaitingEnrolment:
+      return "AWAITING_ENROLMENT";
   }
   return "";
 }
@@ -44,6 +46,22 @@ std::optional<State> ParseState(absl::string_view name) {
     if (name == StateName(state)) return state;
   }
   return std::nullopt;
+}
+
+absl::string_view ChangeCauseName(ChangeCause cause) {
+  switch (cause) {
+    case ChangeCause::kReport:
+      return "REPORT";
+    case ChangeCause::kOrder:
+      return "ORDER";
+    case ChangeCause::kPolicy:
+      return "POLICY";
+    case ChangeCause::kPublication:
+      return "PUBLICATION";
+    case ChangeCause::kMove:
+      return "MOVE";
+  }
+  return "";
 }
 
 State NextState(State state, ReportEvent event, bool image_changed) {

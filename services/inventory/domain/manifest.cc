@@ -79,6 +79,10 @@ bool FailsProof(absl::string_view reason) {
          reason == kNotProxied;
 }
 
+Refusal BehindOtherGateway() {
+  return {kOtherGateway, "The component stands behind another gateway: a gateway reports its own."};
+}
+
 absl::StatusOr<VerificationKey> MakeVerificationKey(absl::string_view pem) {
   ASSIGN_OR_RETURN(crypto::PublicKey key, crypto::PublicKey::FromPem(pem));
   std::string key_id = trust::KeyId(key);
@@ -145,8 +149,7 @@ CheckedManifest CheckReports(trust::GatewayManifest manifest, const GatewayKeys&
                component == keys.components.end()) {
       result.refusal =
           is_elsewhere(report->ecu_serial)
-              ? Refuse(kOtherGateway,
-                       "The component stands behind another gateway: a gateway reports its own.")
+              ? BehindOtherGateway()
               : Refuse(kUnknownComponent, "No such component is provisioned: provision its device first.");
     } else if (!named.insert(report->ecu_serial).second) {
       result.refusal =
@@ -222,18 +225,30 @@ Verdict JudgeReport(const CheckedReport& checked, absl::string_view nonce, absl:
 
   const trust::VersionReport& report = *checked.report;
   InstalledImage image = ImageOf(report);
-  const bool image_changed = status->installed != image;
-  status->state =
-      NextState(state, report.proxied ? ReportEvent::kVouchedFor : ReportEvent::kProved, image_changed);
-  verdict.changed = status->state != state || image_changed ||
+  verdict.image_changed = status->installed != image;
+  status->state = NextState(state, report.proxied ? ReportEvent::kVouchedFor : ReportEvent::kProved,
+                            verdict.image_changed);
+  if (status->state != State::kModified && status->state != State::kRetired) status->reason.clear();
+  verdict.changed = status->state != state || verdict.image_changed ||
                     status->software_versions != report.software_versions ||
-                    status->attacks_detected != report.attacks_detected;
-  if (status->state != State::kModified) status->reason.clear();
+                    status->attacks_detected != report.attacks_detected ||
+                    status->approval_result != report.approval_result ||
+                    status->approval_override != report.approval_override ||
+                    status->stopped != report.quarantined || !status->first_report_time.has_value();
+  if (verdict.image_changed) status->image_verdict = ImageVerdict::kNone;
   status->installed = std::move(image);
   status->software_versions = report.software_versions;
   status->attacks_detected = report.attacks_detected;
+  status->approval_result = report.approval_result;
+  status->approval_override = report.approval_override;
+  status->stopped = report.quarantined;
   status->report_counter = report.report_counter;
   status->report_time = now;
+  if (!status->first_report_time.has_value()) status->first_report_time = now;
+  if (status->stopped && status->quarantine.has_value() && !status->quarantine->confirm_time.has_value()) {
+    status->quarantine->confirm_time = now;
+    verdict.changed = true;
+  }
   return verdict;
 }
 

@@ -74,6 +74,9 @@ struct Refusal {
   std::string message;  // for people: says what to do
 };
 
+// OTHER_GATEWAY.
+Refusal BehindOtherGateway();
+
 // A report after the first half: `report` or `refusal`.
 struct CheckedReport {
   std::string ecu_serial;  // empty when it could not be read that far
@@ -128,8 +131,12 @@ absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgres
 struct Verdict {
   bool accepted = false;
   std::optional<Refusal> refusal;  // when not accepted
-  // Whether others should hear of it: state, reason, image, software or attacks are not what they were.
+  // Whether others should hear of it: state, reason, image, software, attacks, what the check of the approval
+  // found, or whether it has stopped are not what they were.
   bool changed = false;
+  // Whether it speaks of another image than the last one, so that what the image is has to be found out
+  // (image_verdict.h) before the state is settled.
+  bool image_changed = false;
 };
 
 // Judges a report against the challenge's `nonce` and the component's last counter, and brings `status` to

@@ -1,5 +1,6 @@
 #include "services/inventory/domain/provisioning.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -8,6 +9,7 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/inventory/domain/names.h"
+#include "services/inventory/domain/orders.h"
 
 namespace countersign::inventory::domain {
 namespace {
@@ -46,6 +48,12 @@ bool IsText(absl::string_view text, size_t least, size_t most) {
   return true;
 }
 
+bool IsSha256(absl::string_view text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+         });
+}
+
 absl::Status CheckComponent(const Component& component, std::set<std::string>& serials,
                             std::set<std::string>& keys) {
   if (!IsSerial(component.ecu_serial)) {
@@ -57,6 +65,10 @@ absl::Status CheckComponent(const Component& component, std::set<std::string>& s
   }
   if (!IsText(component.hardware_id, 1, 64)) {
     return DeviceInvalid(absl::StrCat(where, ": hardware_id must have 1 to 64 characters."));
+  }
+  if (!component.factory_sha256.empty() && !IsSha256(component.factory_sha256)) {
+    return DeviceInvalid(
+        absl::StrCat(where, ": factory_sha256 must be 64 lower-case hexadecimal digits, or empty."));
   }
   if (component.constrained) {
     if (component.public_key_pem.empty()) return absl::OkStatus();
@@ -85,6 +97,7 @@ absl::Status CheckGateway(const Gateway& gateway) {
   if (!IsText(gateway.display_name, 0, 128)) {
     return GatewayInvalid("display_name: must have at most 128 characters, without control characters.");
   }
+  RETURN_IF_ERROR(CheckTags(gateway.tags));
   ASSIGN_OR_RETURN(const crypto::PublicKey key, ParseKey("public_key_pem", gateway.public_key_pem));
   if (gateway.proxy_public_key_pem.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const crypto::PublicKey proxy_key,
@@ -109,6 +122,7 @@ absl::Status CheckDevice(const Device& device) {
     return DeviceInvalid("hardware_version: must have 1 to 64 characters.");
   }
   if (!IsText(device.app_id, 0, 256)) return DeviceInvalid("app_id: must have at most 256 characters.");
+  RETURN_IF_ERROR(CheckTags(device.tags));
   if (device.components.empty() || device.components.size() > kMaxComponents) {
     return DeviceInvalid(absl::StrCat("components: a device has 1 to ", kMaxComponents, " of them."));
   }

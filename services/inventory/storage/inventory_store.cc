@@ -10,6 +10,7 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/inventory/domain/names.h"
+#include "services/inventory/domain/orders.h"
 #include "services/inventory/domain/provisioning.h"
 #include "services/inventory/storage/rows.h"
 
@@ -17,21 +18,26 @@ namespace countersign::inventory {
 namespace {
 
 constexpr char kInsertGateway[] = R"sql(
-  INSERT INTO gateways (gateway_id, kind, display_name, public_key_pem, proxy_public_key_pem, created_at)
-  VALUES ($1, $2, $3, $4, $5, $6)
+  INSERT INTO gateways (gateway_id, kind, display_name, public_key_pem, proxy_public_key_pem, created_at, tags)
+  VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb)
   ON CONFLICT DO NOTHING)sql";
 
 constexpr char kInsertDevice[] = R"sql(
-  INSERT INTO devices (gateway_id, device_id, manufacturer, model, hardware_version, app_id, app_id_status, created_at)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+  INSERT INTO devices (gateway_id, device_id, manufacturer, model, hardware_version, app_id, app_id_status, created_at,
+                       app_id_findings, tags)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
   ON CONFLICT DO NOTHING)sql";
 
 constexpr char kInsertSerial[] = R"sql(
   INSERT INTO serials (ecu_serial, gateway_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)sql";
 
 constexpr char kInsertComponent[] = R"sql(
-  INSERT INTO components (gateway_id, ecu_serial, device_id, hardware_id, public_key_pem, manufacturer, model, state)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8))sql";
+  INSERT INTO components (gateway_id, ecu_serial, device_id, hardware_id, public_key_pem, manufacturer, model, state,
+                          factory_sha256, tags)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb))sql";
+
+constexpr char kDeletePending[] = R"sql(
+  DELETE FROM pending_devices WHERE gateway_id = $1 AND device_id = $2 AND ($3::bytea IS NULL OR payload = $3::bytea))sql";
 
 constexpr char kSetChallenge[] = R"sql(
   UPDATE gateways SET nonce = $2, nonce_expires_at = $3 WHERE gateway_id = $1)sql";
@@ -153,7 +159,8 @@ void LoadComponents(db::Session& session, absl::Span<domain::Device> devices) {
 absl::Status InsertDevice(db::Transaction& tx, const domain::Device& device) {
   const pqxx::result inserted = tx.exec_params(
       kInsertDevice, device.gateway_id, device.id, device.manufacturer, device.model, device.hardware_version,
-      device.app_id, static_cast<int>(device.app_id_status), db::Timestamp(device.create_time));
+      device.app_id, static_cast<int>(device.app_id_status), db::Timestamp(device.create_time),
+      EncodeFindings(device.app_id_findings), EncodeVersions(device.tags));
   if (inserted.affected_rows() == 0) {
     return Error(
         absl::StatusCode::kAlreadyExists, "DEVICE_EXISTS",
@@ -168,9 +175,29 @@ absl::Status InsertDevice(db::Transaction& tx, const domain::Device& device) {
     }
     tx.exec_params(kInsertComponent, device.gateway_id, component.ecu_serial, device.id,
                    component.hardware_id, component.public_key_pem, device.manufacturer, device.model,
-                   static_cast<int>(component.status.state));
+                   static_cast<int>(component.status.state), component.factory_sha256,
+                   EncodeVersions(component.tags));
   }
   return absl::OkStatus();
+}
+
+// What both ways to a device of the fleet have in common.
+absl::StatusOr<std::string> Provision(
+    db::Transaction& tx, domain::Device device, absl::FunctionRef<std::string(const domain::Device&)> encode,
+    absl::FunctionRef<std::string(const domain::Component&)> encode_component) {
+  ASSIGN_OR_RETURN(const domain::Gateway gateway, FindGateway(tx, device.gateway_id));
+  RETURN_IF_ERROR(domain::CheckKeysApart(gateway, device));
+  for (domain::Component& component : device.components) {
+    component.tags = domain::ComponentTags(gateway.tags, device.tags);
+  }
+  RETURN_IF_ERROR(InsertDevice(tx, device));
+  std::vector<feed::NewEvent> events;
+  for (const domain::Component& component : device.components) {
+    events.push_back({kComponentChanged, domain::ComponentName(component.gateway_id, component.ecu_serial),
+                      encode_component(component)});
+  }
+  feed::Append(tx, events);
+  return encode(device);
 }
 
 }  // namespace
@@ -182,9 +209,10 @@ absl::StatusOr<std::string> InventoryStore::CreateGateway(
     return db::Idempotently(
         tx, mutation.principal, mutation.method, mutation.request_id, mutation.request_bytes,
         [&]() -> absl::StatusOr<std::string> {
-          const pqxx::result inserted = tx.exec_params(
-              kInsertGateway, gateway.id, static_cast<int>(gateway.kind), gateway.display_name,
-              gateway.public_key_pem, gateway.proxy_public_key_pem, db::Timestamp(gateway.create_time));
+          const pqxx::result inserted =
+              tx.exec_params(kInsertGateway, gateway.id, static_cast<int>(gateway.kind), gateway.display_name,
+                             gateway.public_key_pem, gateway.proxy_public_key_pem,
+                             db::Timestamp(gateway.create_time), EncodeVersions(gateway.tags));
           if (inserted.affected_rows() == 0) {
             return Error(absl::StatusCode::kAlreadyExists, "GATEWAY_EXISTS",
                          absl::StrCat("Gateway \"", gateway.id, "\" is provisioned already."));
@@ -217,21 +245,31 @@ absl::StatusOr<std::string> InventoryStore::CreateDevice(
     absl::FunctionRef<std::string(const domain::Device&)> encode,
     absl::FunctionRef<std::string(const domain::Component&)> encode_component) {
   return database_.RunInTransaction("CreateDevice", [&](db::Transaction& tx) -> absl::StatusOr<std::string> {
-    return db::Idempotently(
-        tx, mutation.principal, mutation.method, mutation.request_id, mutation.request_bytes,
-        [&]() -> absl::StatusOr<std::string> {
-          ASSIGN_OR_RETURN(const domain::Gateway gateway, FindGateway(tx, device.gateway_id));
-          RETURN_IF_ERROR(domain::CheckKeysApart(gateway, device));
-          RETURN_IF_ERROR(InsertDevice(tx, device));
-          std::vector<feed::NewEvent> events;
-          for (const domain::Component& component : device.components) {
-            events.push_back({kComponentChanged,
-                              domain::ComponentName(component.gateway_id, component.ecu_serial),
-                              encode_component(component)});
-          }
-          feed::Append(tx, events);
-          return encode(device);
-        });
+    return db::Idempotently(tx, mutation.principal, mutation.method, mutation.request_id,
+                            mutation.request_bytes, [&]() -> absl::StatusOr<std::string> {
+                              tx.exec_params(kDeletePending, device.gateway_id, device.id,
+                                             std::optional<std::string>());
+                              return Provision(tx, device, encode, encode_component);
+                            });
+  });
+}
+
+absl::StatusOr<std::string> InventoryStore::ApproveDevice(
+    const Mutation& mutation, const std::optional<domain::Device>& device, absl::string_view announced,
+    absl::FunctionRef<std::string(const domain::Device&)> encode,
+    absl::FunctionRef<std::string(const domain::Component&)> encode_component) {
+  const absl::Status unknown =
+      Error(absl::StatusCode::kNotFound, "DEVICE_UNKNOWN", "No such device awaits enrolment.");
+  return database_.RunInTransaction("ApproveDevice", [&](db::Transaction& tx) -> absl::StatusOr<std::string> {
+    return db::Idempotently(tx, mutation.principal, mutation.method, mutation.request_id,
+                            mutation.request_bytes, [&]() -> absl::StatusOr<std::string> {
+                              if (!device.has_value()) return unknown;
+                              const pqxx::result deleted =
+                                  tx.exec_params(kDeletePending, device->gateway_id, device->id,
+                                                 db::NullableBytes(std::string(announced)));
+                              if (deleted.affected_rows() == 0) return unknown;
+                              return Provision(tx, *device, encode, encode_component);
+                            });
   });
 }
 

@@ -58,6 +58,12 @@ class InventoryStore {
       const Mutation& mutation, const domain::Device& device,
       absl::FunctionRef<std::string(const domain::Device&)> encode,
       absl::FunctionRef<std::string(const domain::Component&)> encode_component);
+  // The same for a device that awaited enrolment with this announcement (pending_devices.h), which ends.
+  // Without `device` there is none: what an equal request got before, or NOT_FOUND (DEVICE_UNKNOWN).
+  absl::StatusOr<std::string> ApproveDevice(
+      const Mutation& mutation, const std::optional<domain::Device>& device, absl::string_view announced,
+      absl::FunctionRef<std::string(const domain::Device&)> encode,
+      absl::FunctionRef<std::string(const domain::Component&)> encode_component);
   // NOT_FOUND (DEVICE_UNKNOWN), also for one that is there and not visible.
   absl::StatusOr<domain::Device> GetDevice(absl::string_view gateway_id, absl::string_view device_id,
                                            const Visibility& visibility);

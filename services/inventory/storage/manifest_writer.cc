@@ -3,14 +3,15 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "common/db/sql.h"
-#include "common/feed/outbox.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
-#include "services/inventory/domain/names.h"
+#include "services/inventory/domain/image_verdict.h"
 #include "services/inventory/storage/inventory_store.h"
+#include "services/inventory/storage/published_images.h"
 #include "services/inventory/storage/rows.h"
 
 namespace countersign::inventory {
@@ -23,8 +24,13 @@ constexpr char kLockGateways[] = R"sql(
 
 constexpr char kSelectStatuses[] = R"sql(
   SELECT gateway_id, ecu_serial, state, state_reason, image_path, image_length, image_sha256, image_version,
-         image_release_counter, software_versions, report_counter, reported_at, attacks_detected, refused_reports
+         image_release_counter, software_versions, report_counter, reported_at, attacks_detected, refused_reports,
+         image_verdict, factory_sha256, approval_result, approval_override, stopped, first_reported_at,
+         quarantine_ordered_at, quarantine_confirmed_at
   FROM unnest($1::text[], $2::text[]) AS r (gateway_id, ecu_serial) JOIN components USING (gateway_id, ecu_serial))sql";
+
+constexpr char kSelectElsewhere[] = R"sql(
+  SELECT ecu_serial FROM serials WHERE ecu_serial = ANY($1::text[]))sql";
 
 constexpr char kUpdateGateways[] = R"sql(
   UPDATE gateways g SET nonce = NULL, nonce_expires_at = NULL, last_manifest_counter = n.counter, last_manifest_at = n.at
@@ -44,23 +50,16 @@ constexpr char kChangeComponents[] = R"sql(
     refused_reports = n.refused_reports, state = n.state, state_reason = n.state_reason, image_path = n.image_path,
     image_length = n.image_length, image_sha256 = n.image_sha256, image_version = n.image_version,
     image_release_counter = n.image_release_counter, software_versions = n.software_versions,
-    attacks_detected = n.attacks_detected
+    attacks_detected = n.attacks_detected, image_verdict = n.image_verdict, approval_result = n.approval_result,
+    approval_override = n.approval_override, stopped = n.stopped, first_reported_at = n.first_reported_at,
+    quarantine_confirmed_at = n.quarantine_confirmed_at
   FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::integer[], $7::text[],
-              $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[])
+              $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[],
+              $15::integer[], $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[], $20::timestamptz[])
     AS n (gateway_id, ecu_serial, report_counter, reported_at, refused_reports, state, state_reason, image_path,
-          image_length, image_sha256, image_version, image_release_counter, software_versions, attacks_detected)
+          image_length, image_sha256, image_version, image_release_counter, software_versions, attacks_detected,
+          image_verdict, approval_result, approval_override, stopped, first_reported_at, quarantine_confirmed_at)
   WHERE c.gateway_id = n.gateway_id AND c.ecu_serial = n.ecu_serial)sql";
-
-constexpr char kInsertHistory[] = R"sql(
-  INSERT INTO component_history (gateway_id, ecu_serial, changed_at, manifest_counter, report_counter, state,
-    state_reason, image_path, image_length, image_sha256, image_version, image_release_counter, software_versions,
-    attacks_detected)
-  SELECT c.gateway_id, c.ecu_serial, n.changed_at, n.manifest_counter, c.report_counter, c.state, c.state_reason,
-    c.image_path, c.image_length, c.image_sha256, c.image_version, c.image_release_counter, c.software_versions,
-    c.attacks_detected
-  FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
-    AS n (gateway_id, ecu_serial, changed_at, manifest_counter)
-  JOIN components c USING (gateway_id, ecu_serial))sql";
 
 constexpr char kInsertRefused[] = R"sql(
   INSERT INTO refused_reports (gateway_id, received_at, manifest_counter, ecu_serial, reason, message, report)
@@ -73,22 +72,33 @@ class ManifestWriter::Batch {
  public:
   Batch(db::Transaction& tx, const Options& options) : tx_(tx), options_(options) {}
 
-  // Whether others have something to hear.
-  absl::StatusOr<bool> Run(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
+  struct Result {
+    bool changed = false;               // whether others have something to hear
+    std::vector<std::string> modified;  // why components became MODIFIED
+  };
+
+  absl::StatusOr<Result> Run(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
     JudgeManifests(items, outcomes);
     LoadStatuses();
     for (Item* item : accepted_) JudgeReports(*item);
+    if (options_.compare_images) JudgeImagesOfReports();
+    for (Item* item : accepted_) TellStates(*item);
     WriteGateways();
     WriteComponents();
     WriteRefused();
-    return AppendChanges();
+    return std::move(result_);
   }
 
  private:
   struct Known {
     domain::ComponentStatus status;
+    domain::State state_before = domain::State::kUnverified;
+    std::string factory_sha256;
     const Item* by = nullptr;  // whose report touched it
     bool changed = false;
+    bool accepted = false;
+    bool proxied = false;
+    bool image_changed = false;
   };
   struct Refused {
     const Item* item;
@@ -139,8 +149,9 @@ class ManifestWriter::Batch {
     if (serials.empty()) return;
     for (const pqxx::row& row : db::ExecPrepared(tx_, "inventory_statuses", kSelectStatuses,
                                                  db::TextArray(gateways), db::TextArray(serials))) {
-      domain::ComponentStatus& status = known_[{db::TextOf(row[0]), db::TextOf(row[1])}].status;
-      status.state = static_cast<domain::State>(row[2].as<int>());
+      Known& known = known_[{db::TextOf(row[0]), db::TextOf(row[1])}];
+      domain::ComponentStatus& status = known.status;
+      status.state = known.state_before = static_cast<domain::State>(row[2].as<int>());
       status.reason = db::TextOf(row[3]);
       if (!row[4].is_null()) {
         status.installed =
@@ -152,6 +163,32 @@ class ManifestWriter::Batch {
       status.report_time = db::NullableTimeOf(row[11]);
       status.attacks_detected = db::TextOf(row[12]);
       status.refused_reports = row[13].as<int64_t>();
+      status.image_verdict = static_cast<domain::ImageVerdict>(row[14].as<int>());
+      known.factory_sha256 = db::TextOf(row[15]);
+      status.approval_result = db::TextOf(row[16]);
+      status.approval_override = row[17].as<bool>();
+      status.stopped = row[18].as<bool>();
+      status.first_report_time = db::NullableTimeOf(row[19]);
+      if (!row[20].is_null()) {
+        status.quarantine.emplace().confirm_time = db::NullableTimeOf(row[21]);
+      }
+    }
+    LoadElsewhere();
+  }
+
+  // A device that was moved while its old gateway's keys were still kept here.
+  void LoadElsewhere() {
+    std::vector<std::string> serials;
+    for (const Item* item : accepted_) {
+      for (const domain::CheckedReport& report : item->manifest.reports) {
+        if (!report.refusal.has_value() && !known_.contains(Key(*item, report))) {
+          serials.push_back(report.ecu_serial);
+        }
+      }
+    }
+    if (serials.empty()) return;
+    for (const pqxx::row& row : tx_.exec_params(kSelectElsewhere, db::TextArray(serials))) {
+      elsewhere_.insert(db::TextOf(row[0]));
     }
   }
 
@@ -164,10 +201,45 @@ class ManifestWriter::Batch {
       if (known != nullptr) {
         known->by = &item;
         known->changed |= verdict.changed;
+        known->image_changed |= verdict.image_changed;
+        known->accepted |= verdict.accepted;
+        if (verdict.accepted) known->proxied = report.report->proxied;
+      } else if (elsewhere_.contains(report.ecu_serial)) {
+        verdict.refusal = domain::BehindOtherGateway();
       }
-      item.outcomes.push_back({report.ecu_serial, verdict.refusal,
-                               known == nullptr ? std::nullopt : std::optional(known->status.state)});
+      item.outcomes.push_back({report.ecu_serial, verdict.refusal, std::nullopt});
       if (verdict.refusal.has_value()) refused_.push_back({&item, &report, *std::move(verdict.refusal)});
+    }
+  }
+
+  // Finds out what images are that were not there before, and settles the states of all that proved
+  // themselves.
+  void JudgeImagesOfReports() {
+    std::vector<ReportedImage> images;
+    std::vector<Known*> of;
+    for (auto& [key, known] : known_) {
+      if (!known.image_changed) continue;
+      images.push_back({key.first, key.second, *known.status.installed});
+      of.push_back(&known);
+    }
+    const std::vector<domain::ImageVerdict> verdicts = JudgeImages(tx_, images);
+    for (size_t i = 0; i < of.size(); ++i) of[i]->status.image_verdict = verdicts[i];
+    for (auto& [key, known] : known_) {
+      if (!known.accepted || known.status.image_verdict == domain::ImageVerdict::kNone) continue;
+      known.changed |=
+          domain::SettleImage(domain::ModifiedReason(known.status.image_verdict, known.factory_sha256,
+                                                     options_.unknown_is_modified),
+                              known.proxied, known.status);
+      if (known.status.state == domain::State::kModified && known.state_before != domain::State::kModified) {
+        result_.modified.push_back(known.status.reason);
+      }
+    }
+  }
+
+  void TellStates(Item& item) {
+    for (ReportOutcome& outcome : item.outcomes) {
+      const auto known = known_.find({item.manifest.gateway_id, outcome.ecu_serial});
+      if (known != known_.end()) outcome.state = known->second.status.state;
     }
   }
 
@@ -204,12 +276,17 @@ class ManifestWriter::Batch {
                      db::NullableTextArray(changed.paths), db::NullableBigintArray(changed.lengths),
                      db::NullableTextArray(changed.sha256s), db::NullableTextArray(changed.versions),
                      db::NullableBigintArray(changed.release_counters), db::TextArray(changed.software),
-                     db::TextArray(changed.attacks));
-    db::ExecPrepared(tx_, "inventory_insert_history", kInsertHistory, db::TextArray(changed.gateways),
-                     db::TextArray(changed.serials), db::TimestampArray(changed.received),
-                     db::BigintArray(changed.manifest_counters));
-    changed_gateways_ = std::move(changed.gateways);
-    changed_serials_ = std::move(changed.serials);
+                     db::TextArray(changed.attacks), db::IntegerArray(changed.verdicts),
+                     db::TextArray(changed.approvals), db::BooleanArray(changed.overrides),
+                     db::BooleanArray(changed.stopped), db::NullableTimestampArray(changed.first_times),
+                     db::NullableTimestampArray(changed.confirm_times));
+    ChangedComponents changes;
+    changes.gateways = std::move(changed.gateways);
+    changes.serials = std::move(changed.serials);
+    changes.times = std::move(changed.received);
+    changes.manifest_counters = std::move(changed.manifest_counters);
+    RecordChanges(tx_, changes, options_.encode);
+    result_.changed = true;
   }
 
   void WriteRefused() {
@@ -231,33 +308,15 @@ class ManifestWriter::Batch {
                      db::TextArray(reasons), db::TextArray(messages), db::BytesArray(evidence));
   }
 
-  bool AppendChanges() {
-    if (changed_serials_.empty()) return false;
-    static const std::string& sql =
-        *new std::string(absl::StrCat("SELECT ", kComponentColumns,
-                                      " FROM unnest($1::text[], $2::text[]) AS n (gateway_id, ecu_serial) "
-                                      "JOIN components c USING (gateway_id, "
-                                      "ecu_serial) ORDER BY c.gateway_id, c.ecu_serial"));
-    std::vector<feed::NewEvent> events;
-    for (const pqxx::row& row :
-         db::ExecPrepared(tx_, "inventory_changed_components", sql, db::TextArray(changed_gateways_),
-                          db::TextArray(changed_serials_))) {
-      const domain::Component component = ReadComponent(row);
-      events.push_back({kComponentChanged, domain::ComponentName(component.gateway_id, component.ecu_serial),
-                        options_.encode(component)});
-    }
-    feed::Append(tx_, events);
-    return true;
-  }
-
   struct Columns {
-    std::vector<std::string> gateways, serials, reasons, software, attacks;
+    std::vector<std::string> gateways, serials, reasons, software, attacks, approvals;
     std::vector<std::optional<std::string>> paths, sha256s, versions;
     std::vector<std::optional<int64_t>> lengths, release_counters;
     std::vector<int64_t> counters, refused, manifest_counters;
-    std::vector<std::optional<absl::Time>> report_times;
+    std::vector<std::optional<absl::Time>> report_times, first_times, confirm_times;
     std::vector<absl::Time> received;
-    std::vector<int32_t> states;
+    std::vector<int32_t> states, verdicts;
+    std::vector<bool> overrides, stopped;
 
     void Add(const ComponentKey& key, const Known& known) {
       const domain::ComponentStatus& status = known.status;
@@ -277,6 +336,12 @@ class ManifestWriter::Batch {
       release_counters.push_back(image ? std::optional(image->release_counter) : std::nullopt);
       software.push_back(EncodeVersions(status.software_versions));
       attacks.push_back(status.attacks_detected);
+      verdicts.push_back(static_cast<int32_t>(status.image_verdict));
+      approvals.push_back(status.approval_result);
+      overrides.push_back(status.approval_override);
+      stopped.push_back(status.stopped);
+      first_times.push_back(status.first_report_time);
+      confirm_times.push_back(status.quarantine ? status.quarantine->confirm_time : std::nullopt);
       received.push_back(known.by->received);
       manifest_counters.push_back(known.by->manifest.counter);
     }
@@ -290,17 +355,20 @@ class ManifestWriter::Batch {
   const Options& options_;
   std::vector<Item*> accepted_;
   absl::flat_hash_map<ComponentKey, Known> known_;
+  absl::flat_hash_set<std::string> elsewhere_;
   std::vector<Refused> refused_;
-  std::vector<std::string> changed_gateways_;
-  std::vector<std::string> changed_serials_;
+  Result result_;
 };
 
 ManifestWriter::ManifestWriter(db::Database& database, Options options)
     : database_(database), options_(std::move(options)) {
   for (int i = 0; i < options_.threads; ++i) {
     writers_.push_back(std::make_unique<db::CoalescingWriter<Item>>(
-        db::CoalescingWriter<Item>::Options{.max_batch = options_.max_batch,
-                                            .max_queued = options_.max_queued},
+        db::CoalescingWriter<Item>::Options{
+            .max_batch = options_.max_batch,
+            .max_queued = options_.max_queued,
+            .max_batch_weight = options_.max_batch_reports,
+            .weigh = [](const Item& item) { return item.manifest.reports.size(); }},
         [this](absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
           return Flush(items, outcomes);
         }));
@@ -323,12 +391,19 @@ void ManifestWriter::Stop() {
 }
 
 absl::Status ManifestWriter::Flush(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
-  ASSIGN_OR_RETURN(const bool changed,
+  ASSIGN_OR_RETURN(const Batch::Result result,
                    database_.RunInTransaction("SubmitManifests", [&](db::Transaction& tx) {
                      return Batch(tx, options_).Run(items, outcomes);
                    }));
-  if (changed) options_.on_change();
+  if (result.changed) options_.on_change();
+  for (const std::string& reason : result.modified) options_.on_modified(reason);
   return absl::OkStatus();
+}
+
+size_t ManifestWriter::queued() const {
+  size_t queued = 0;
+  for (const auto& writer : writers_) queued += writer->queued();
+  return queued;
 }
 
 }  // namespace countersign::inventory

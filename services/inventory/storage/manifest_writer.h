@@ -15,6 +15,7 @@
 #include "common/db/database.h"
 #include "services/inventory/domain/component.h"
 #include "services/inventory/domain/manifest.h"
+#include "services/inventory/storage/component_changes.h"
 
 namespace countersign::inventory {
 
@@ -28,8 +29,9 @@ struct ReportOutcome {
 
 // Writes manifests whose signatures have been checked: compares them with what is stored, and commits what
 // follows, many manifests in a transaction. In that transaction a manifest spends its challenge, its counter
-// becomes the last one, each report's outcome is stored (state and image, a row of history and an event in
-// the outbox for what changed, the evidence for what was refused). Thread-safe.
+// becomes the last one, each report's outcome is stored (state and image, what the image is compared with
+// what was published, a row of history and an event in the outbox for what changed, the evidence for what was
+// refused). Thread-safe.
 class ManifestWriter {
  public:
   using Done = std::function<void(absl::StatusOr<std::vector<ReportOutcome>> outcomes)>;
@@ -38,11 +40,19 @@ class ManifestWriter {
     // Manifests of one gateway go to the same thread, so that they are never in two transactions at once.
     int threads = 2;
     size_t max_batch = 64;
+    // Of all manifests of a batch together: it bounds how long a transaction holds its locks. One manifest
+    // may have more.
+    size_t max_batch_reports = 2000;
     size_t max_queued = 2000;
     // The outbox's payload.
-    std::function<std::string(const domain::Component&)> encode;
+    EncodeComponent encode;
+    // Whether images are compared with what was published, and what an unknown one means.
+    bool compare_images = false;
+    bool unknown_is_modified = false;
     // Called after a commit that appended to the outbox; must not block.
     std::function<void()> on_change = [] {};
+    // A component became MODIFIED, for this reason; after the commit.
+    std::function<void(const std::string& reason)> on_modified = [](const std::string&) {};
   };
 
   // `database` must outlive it.
@@ -57,6 +67,9 @@ class ManifestWriter {
 
   // Writes what is queued, and returns when every `done` has been called.
   void Stop();
+
+  // Manifests that wait to be written.
+  size_t queued() const;
 
  private:
   struct Item {

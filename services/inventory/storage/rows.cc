@@ -16,6 +16,7 @@ domain::Gateway ReadGateway(const pqxx::row& row) {
   gateway.create_time = db::TimeOf(row["created_at"]);
   gateway.last_manifest_counter = row["last_manifest_counter"].as<int64_t>();
   gateway.last_manifest_time = db::NullableTimeOf(row["last_manifest_at"]);
+  gateway.tags = DecodeVersions(db::TextOf(row["tags"]));
   return gateway;
 }
 
@@ -29,6 +30,8 @@ domain::Device ReadDevice(const pqxx::row& row) {
   device.app_id = db::TextOf(row["app_id"]);
   device.app_id_status = static_cast<domain::AppIdStatus>(row["app_id_status"].as<int>());
   device.create_time = db::TimeOf(row["created_at"]);
+  device.app_id_findings = DecodeFindings(db::TextOf(row["app_id_findings"]));
+  device.tags = DecodeVersions(db::TextOf(row["tags"]));
   return device;
 }
 
@@ -56,7 +59,78 @@ domain::Component ReadComponent(const pqxx::row& row) {
   status.report_time = db::NullableTimeOf(row[16]);
   status.attacks_detected = db::TextOf(row[17]);
   status.refused_reports = row[18].as<int64_t>();
+  status.image_verdict = static_cast<domain::ImageVerdict>(row[19].as<int>());
+  component.factory_sha256 = db::TextOf(row[20]);
+  status.approval_result = db::TextOf(row[21]);
+  status.approval_override = row[22].as<bool>();
+  status.stopped = row[23].as<bool>();
+  status.first_report_time = db::NullableTimeOf(row[24]);
+  status.failure_count = row[25].as<int64_t>();
+  status.last_errors = DecodeFailures(db::TextOf(row[26]));
+  if (!row[27].is_null()) {
+    status.quarantine = domain::Quarantine{db::TimeOf(row[27]), db::TextOf(row[28]), db::TextOf(row[29]),
+                                           db::NullableTimeOf(row[30])};
+  }
+  component.tags = DecodeVersions(db::TextOf(row[31]));
   return component;
+}
+
+namespace {
+
+nlohmann::json ParseArray(absl::string_view text) {
+  nlohmann::json parsed =
+      nlohmann::json::parse(text.begin(), text.end(), /*cb=*/nullptr, /*allow_exceptions=*/false);
+  return parsed.is_array() ? parsed : nlohmann::json::array();
+}
+
+// What others wrote may hold bytes that are no UTF-8.
+std::string Dump(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string EncodeFailures(const std::vector<domain::UpdateFailure>& failures) {
+  nlohmann::json array = nlohmann::json::array();
+  for (const domain::UpdateFailure& failure : failures) {
+    array.push_back({{"time", absl::ToUnixMicros(failure.time)},
+                     {"phase", failure.phase},
+                     {"reason", failure.reason},
+                     {"detail", failure.detail},
+                     {"version", failure.version},
+                     {"rollout", failure.rollout}});
+  }
+  return Dump(array);
+}
+
+std::vector<domain::UpdateFailure> DecodeFailures(absl::string_view json) {
+  std::vector<domain::UpdateFailure> failures;
+  if (json == "[]") return failures;
+  for (const nlohmann::json& entry : ParseArray(json)) {
+    if (!entry.is_object()) continue;
+    failures.push_back({absl::FromUnixMicros(entry.value("time", int64_t{0})), entry.value("phase", ""),
+                        entry.value("reason", ""), entry.value("detail", ""), entry.value("version", ""),
+                        entry.value("rollout", "")});
+  }
+  return failures;
+}
+
+std::string EncodeFindings(const std::vector<domain::AppIdFinding>& findings) {
+  nlohmann::json array = nlohmann::json::array();
+  for (const domain::AppIdFinding& finding : findings) {
+    array.push_back({{"code", finding.code}, {"severity", finding.severity}, {"message", finding.message}});
+  }
+  return Dump(array);
+}
+
+std::vector<domain::AppIdFinding> DecodeFindings(absl::string_view json) {
+  std::vector<domain::AppIdFinding> findings;
+  if (json == "[]") return findings;
+  for (const nlohmann::json& entry : ParseArray(json)) {
+    if (!entry.is_object()) continue;
+    findings.push_back({entry.value("code", ""), entry.value("severity", ""), entry.value("message", "")});
+  }
+  return findings;
 }
 
 std::string EncodeVersions(const std::map<std::string, std::string>& versions) {
