@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kMaxLength = 64;
 constexpr size_t kMaxDigits = 18;  // fits in 64 bits
+constexpr size_t kMaxKeyDigits = 50;
 
 absl::Status Invalid(absl::string_view text, absl::string_view why) {
   return Error(absl::StatusCode::kInvalidArgument, "VERSION_INVALID",
@@ -67,6 +68,17 @@ bool IsPacked(VersionFormat format) {
   return format == VersionFormat::kPair || format == VersionFormat::kTriplet ||
          format == VersionFormat::kQuad;
 }
+
+// A number in a sort key: how many digits, then the digits, so that a longer number is higher. Higher than
+// any end of the numbers.
+void AppendNumber(absl::string_view digits, std::string& key) {
+  key.push_back(static_cast<char>('B' + digits.size()));
+  absl::StrAppend(&key, digits);
+}
+
+constexpr char kKeyLowest = 0x01;  // '~', lower than the end
+constexpr char kKeyEnd = 0x02;
+constexpr char kKeyNumbersEnd = 0x03;
 
 int Rank(absl::string_view text, size_t at) {
   if (at >= text.size()) return 0;
@@ -140,6 +152,41 @@ absl::StatusOr<Version> ParseVersion(VersionFormat format, absl::string_view tex
     version.sections = Unpack(format, version.sections[0]);
   }
   return version;
+}
+
+std::optional<std::string> VersionSortKey(absl::string_view text) {
+  for (const char c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) return std::nullopt;
+  }
+  std::string key;
+  absl::string_view rest = text;
+  if (absl::ConsumePrefix(&rest, "0x") || absl::ConsumePrefix(&rest, "0X")) {
+    const absl::StatusOr<uint64_t> number = ParseHex(text, rest);
+    if (number.ok()) {
+      AppendNumber(*number == 0 ? "" : absl::StrCat(*number), key);
+      key += {kKeyNumbersEnd, kKeyEnd};
+      return key;
+    }
+    rest = text;  // a 0 and a suffix
+  }
+  while (!rest.empty() && absl::ascii_isdigit(static_cast<unsigned char>(rest[0]))) {
+    size_t end = 0;
+    while (end < rest.size() && absl::ascii_isdigit(static_cast<unsigned char>(rest[end]))) ++end;
+    absl::string_view digits = rest.substr(0, end);
+    while (absl::ConsumePrefix(&digits, "0")) {
+    }
+    if (digits.size() > kMaxKeyDigits) return std::nullopt;
+    AppendNumber(digits, key);
+    rest.remove_prefix(end);
+    // A dot before no number belongs to the suffix.
+    if (rest.size() < 2 || rest[0] != '.' || !absl::ascii_isdigit(static_cast<unsigned char>(rest[1]))) break;
+    rest.remove_prefix(1);
+  }
+  if (key.empty()) return std::nullopt;
+  key.push_back(kKeyNumbersEnd);
+  for (const char c : rest) key.push_back(c == '~' ? kKeyLowest : c);
+  key.push_back(kKeyEnd);
+  return key;
 }
 
 }  // namespace countersign

@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,15 @@ struct Version {
 // than 16 bits stands, in the formats pair, triplet and quad, for its 32 bits cut into sections of 16+16,
 // 8+8+16 and 8+8+8+8 bits. INVALID_ARGUMENT (VERSION_INVALID) with what is wrong.
 absl::StatusOr<Version> ParseVersion(VersionFormat format, absl::string_view text);
+
+// The place of a version among all versions, whose order byte by byte is that of Version, for a database's
+// index. The format is not known where a device says what it runs, so the version is taken as it is written:
+// numbers between dots, however many, then the suffix; or one hexadecimal number of at most 64 bits behind
+// "0x". A packed number is not cut into sections. 1.02 and 1.2 have one key. nullopt for what begins with no
+// digit, has a number of more than 50 digits, or a control character: it has no place among versions.
+// Printable but for 0x01 to 0x03. The inventory's migration has the same function in SQL, compared in its
+// tests.
+std::optional<std::string> VersionSortKey(absl::string_view text);
 
 }  // namespace countersign
 

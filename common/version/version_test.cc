@@ -83,5 +83,35 @@ TEST(VersionTest, FormatNumbersAreThoseOfTheApi) {
   EXPECT_THAT(VersionFormatOf(0), StatusIs(absl::StatusCode::kInvalidArgument, "VERSION_FORMAT_UNKNOWN"));
 }
 
+TEST(VersionSortKeyTest, KeysAreInTheOrderOfVersions) {
+  const std::string numbers[] = {"0",          "00",     "1",      "9",         "10",        "1.0",
+                                 "1.00",       "1.2",    "1.10",   "1.2.0",     "1.2.3",     "1.2.10",
+                                 "2.0.0~",     "2.0.0",  "2.0.0a", "2.0.0~rc1", "2.0.0~rc2", "2.0.0-rc1",
+                                 "2.0.0.beta", "2.0.0.", "2.0.0!", "2.0.0~~",   "12345678",  "123456789012"};
+  for (const std::string& a : numbers) {
+    for (const std::string& b : numbers) {
+      EXPECT_EQ(*VersionSortKey(a) <=> *VersionSortKey(b),
+                Parsed(VersionFormat::kSemver, a) <=> Parsed(VersionFormat::kSemver, b))
+          << a << " " << b;
+    }
+  }
+}
+
+TEST(VersionSortKeyTest, AHexadecimalNumberIsTheNumber) {
+  EXPECT_EQ(VersionSortKey("0xff"), VersionSortKey("255"));
+  EXPECT_EQ(VersionSortKey("0x0"), VersionSortKey("0"));
+  EXPECT_EQ(VersionSortKey("0Xffffffffffffffff"), VersionSortKey("18446744073709551615"));
+  EXPECT_LT(*VersionSortKey("0xff"), *VersionSortKey("0x100"));
+  EXPECT_EQ(VersionSortKey("0xz"), std::string("B\x03xz\x02"));
+}
+
+TEST(VersionSortKeyTest, WhatIsNoVersionHasNoPlace) {
+  for (const std::string& text : {std::string(), std::string("v1"), std::string("factory"), std::string("~1"),
+                                  std::string("1\n"), std::string(51, '1')}) {
+    EXPECT_EQ(VersionSortKey(text), std::nullopt) << text;
+  }
+  EXPECT_TRUE(VersionSortKey(std::string(60, '0') + std::string(50, '1')).has_value());
+}
+
 }  // namespace
 }  // namespace countersign

@@ -1,52 +1,72 @@
 #ifndef COUNTERSIGN_SERVICES_INVENTORY_DOMAIN_FILTER_H_
 #define COUNTERSIGN_SERVICES_INVENTORY_DOMAIN_FILTER_H_
 
+#include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "services/inventory/domain/component.h"
+#include "absl/time/time.h"
+#include "services/inventory/domain/filter_fields.h"
 
+// Filters in the syntax of AIP-160 (https://google.aip.dev/160): what they are, read from text, and written
+// in one way. README.md has the grammar and what it means.
 namespace countersign::inventory::domain {
 
-// What a filter can restrict by its text.
-enum class TextField { kGateway, kDevice, kEcuSerial, kManufacturer, kModel, kHardwareId, kVersion };
+// What a term asks of its field. There are no others: `!=` is the negation of `=`, and `:` is `=` or
+// kPresent.
+enum class Op { kEquals, kBeginsWith, kPresent, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
 
-struct TextIs {
-  TextField field;
-  std::string value;
+// One restriction of one field. Which of the values holds is said by the field's type.
+struct Term {
+  Field field = Field::kGateway;
+  Op op = Op::kEquals;
+  std::string key;     // of a tag: its name
+  std::string text;    // text, version, tag
+  int64_t number = 0;  // number; the stored number of an enum; 0 or 1 of a flag
+  absl::Time time;     // in whole microseconds, as they are stored
 
-  friend bool operator==(const TextIs&, const TextIs&) = default;
+  friend bool operator==(const Term&, const Term&) = default;
 };
-struct StateIs {
-  State state;
 
-  friend bool operator==(const StateIs&, const StateIs&) = default;
+// An expression. A resource that has no value for a field satisfies no term about it, and thus every negated
+// one: an expression is true or false, never unknown.
+struct Expression {
+  enum class Kind {
+    kAnd,     // all of `children`; none of them is everything
+    kOr,      // one of `children`
+    kNot,     // not the one of `children`
+    kTerm,    // `term`
+    kSearch,  // `term.text` is, or begins, one of SearchedFields(): a bare word
+  };
+  Kind kind = Kind::kAnd;
+  std::vector<Expression> children;
+  Term term;
+
+  friend bool operator==(const Expression&, const Expression&) = default;
 };
-struct KindIs {
-  GatewayKind kind;
 
-  friend bool operator==(const KindIs&, const KindIs&) = default;
-};
-using Restriction = std::variant<TextIs, StateIs, KindIs>;
-
-// All of `restrictions` hold; none of them selects everything.
+// A filter of one kind of resource.
 struct Filter {
-  std::vector<Restriction> restrictions;
+  Resource resource = Resource::kComponent;
+  Expression expression;
 };
 
 inline constexpr size_t kMaxFilterBytes = 2048;
-inline constexpr size_t kMaxRestrictions = 16;
+inline constexpr int kMaxFilterTerms = 64;
+inline constexpr int kMaxFilterDepth = 16;
 
-// Reads the part of AIP-160 that the API has: restrictions `field = value` joined by AND. A value is quoted
-// ("..." or
-// '...', in which a backslash takes the next character as it is) or a bare word of [A-Za-z0-9._/-]. Fields
-// are gateway, device, ecu_serial, manufacturer, model, hardware_id, version, state (as Component.State
-// without its prefix, or with it) and kind (HOME or VEHICLE). INVALID_ARGUMENT (FILTER_INVALID) with the
-// place and what was expected there.
-absl::StatusOr<Filter> ParseFilter(absl::string_view text);
+// Reads a filter. Durations count from `now`. INVALID_ARGUMENT (FILTER_INVALID) with the character at which
+// it cannot be read, and what would be right there.
+absl::StatusOr<Filter> ParseFilter(Resource resource, absl::string_view text, absl::Time now);
+
+// The filter in one way of writing, which ParseFilter reads as the same expression whenever "now" is: with
+// parentheses where precedence surprises, times absolute. Empty selects everything.
+std::string FormatFilter(const Filter& filter);
+
+// What a kSearch expression stands for: one term for each searched field of the resource, joined by OR.
+std::vector<Term> SearchTerms(Resource resource, const Term& search);
 
 }  // namespace countersign::inventory::domain
 

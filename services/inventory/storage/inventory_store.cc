@@ -1,7 +1,6 @@
 #include "services/inventory/storage/inventory_store.h"
 
-#include <type_traits>
-#include <variant>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/db/request_ids.h"
@@ -88,38 +87,6 @@ class Conditions {
   std::vector<std::string> values_;
 };
 
-absl::string_view ColumnOf(domain::TextField field) {
-  switch (field) {
-    case domain::TextField::kGateway:
-      return "c.gateway_id";
-    case domain::TextField::kDevice:
-      return "c.device_id";
-    case domain::TextField::kEcuSerial:
-      return "c.ecu_serial";
-    case domain::TextField::kManufacturer:
-      return "c.manufacturer";
-    case domain::TextField::kModel:
-      return "c.model";
-    case domain::TextField::kHardwareId:
-      return "c.hardware_id";
-    case domain::TextField::kVersion:
-      return "c.image_version";
-  }
-  return "";
-}
-
-void AddRestriction(const domain::Restriction& restriction, Conditions& conditions) {
-  if (const auto* text = std::get_if<domain::TextIs>(&restriction)) {
-    conditions.AddEquals(ColumnOf(text->field), text->value);
-  } else if (const auto* state = std::get_if<domain::StateIs>(&restriction)) {
-    conditions.AddEquals("c.state", absl::StrCat(static_cast<int>(state->state)));
-  } else if (const auto* kind = std::get_if<domain::KindIs>(&restriction)) {
-    conditions.Add(
-        absl::StrCat("EXISTS (SELECT FROM gateways g WHERE g.gateway_id = c.gateway_id AND g.kind = ",
-                     conditions.Bind(absl::StrCat(static_cast<int>(kind->kind))), ")"));
-  }
-}
-
 void AddVisibility(const Visibility& visibility, absl::string_view prefix, Conditions& conditions) {
   if (visibility.manufacturer.has_value()) {
     conditions.AddEquals(absl::StrCat(prefix, "manufacturer"), *visibility.manufacturer);
@@ -131,29 +98,6 @@ void AddVisibility(const Visibility& visibility, absl::string_view prefix, Condi
 
 pqxx::result Select(db::Session& session, const std::string& sql, const Conditions& conditions) {
   return session.exec_params(sql, pqxx::prepare::make_dynamic_params(conditions.values()));
-}
-
-// The components of `devices`, which are of distinct names and ordered as the query that found them.
-void LoadComponents(db::Session& session, absl::Span<domain::Device> devices) {
-  if (devices.empty()) return;
-  std::vector<std::string> gateways;
-  std::vector<std::string> names;
-  std::map<std::pair<std::string, std::string>, domain::Device*> by_name;
-  for (domain::Device& device : devices) {
-    gateways.push_back(device.gateway_id);
-    names.push_back(device.id);
-    by_name[{device.gateway_id, device.id}] = &device;
-  }
-  const pqxx::result rows = session.exec_params(
-      absl::StrCat("SELECT ", kComponentColumns,
-                   " FROM unnest($1::text[], $2::text[]) AS d (gateway_id, device_id)"
-                   " JOIN components c USING (gateway_id, device_id) ORDER BY c.gateway_id, c.ecu_serial"),
-      db::TextArray(gateways), db::TextArray(names));
-  for (const pqxx::row& row : rows) {
-    domain::Component component = ReadComponent(row);
-    domain::Device* device = by_name[{component.gateway_id, component.device_id}];
-    device->components.push_back(std::move(component));
-  }
 }
 
 absl::Status InsertDevice(db::Transaction& tx, const domain::Device& device) {
@@ -226,20 +170,6 @@ absl::StatusOr<domain::Gateway> InventoryStore::GetGateway(absl::string_view id)
   return database_.Read("GetGateway", [&](db::Reader& reader) { return FindGateway(reader, id); });
 }
 
-absl::StatusOr<std::vector<domain::Gateway>> InventoryStore::ListGateways(absl::string_view after,
-                                                                          int limit) {
-  return database_.Read(
-      "ListGateways", [&](db::Reader& reader) -> absl::StatusOr<std::vector<domain::Gateway>> {
-        std::vector<domain::Gateway> gateways;
-        const pqxx::result rows = reader.exec_params(
-            absl::StrCat("SELECT ", kGatewayColumns,
-                         " FROM gateways WHERE gateway_id > $1 ORDER BY gateway_id LIMIT $2"),
-            std::string(after), limit);
-        for (const pqxx::row& row : rows) gateways.push_back(ReadGateway(row));
-        return gateways;
-      });
-}
-
 absl::StatusOr<std::string> InventoryStore::CreateDevice(
     const Mutation& mutation, const domain::Device& device,
     absl::FunctionRef<std::string(const domain::Device&)> encode,
@@ -295,30 +225,6 @@ absl::StatusOr<domain::Device> InventoryStore::GetDevice(absl::string_view gatew
       });
 }
 
-absl::StatusOr<std::vector<domain::Device>> InventoryStore::ListDevices(
-    absl::string_view gateway_id, const Visibility& visibility,
-    const std::pair<std::string, std::string>& after, int limit) {
-  return database_.RunInTransaction(
-      "ListDevices", db::Isolation::kSnapshot,
-      [&](db::Transaction& tx) -> absl::StatusOr<std::vector<domain::Device>> {
-        Conditions conditions;
-        if (!gateway_id.empty()) conditions.AddEquals("gateway_id", std::string(gateway_id));
-        AddVisibility(visibility, "", conditions);
-        const std::string after_gateway = conditions.Bind(after.first);
-        const std::string after_device = conditions.Bind(after.second);
-        conditions.Add(absl::StrCat("(gateway_id, device_id) > (", after_gateway, ", ", after_device, ")"));
-        const pqxx::result rows =
-            Select(tx,
-                   absl::StrCat("SELECT ", kDeviceColumns, " FROM devices", conditions.Where(),
-                                " ORDER BY gateway_id, device_id LIMIT ", limit),
-                   conditions);
-        std::vector<domain::Device> devices;
-        for (const pqxx::row& row : rows) devices.push_back(ReadDevice(row));
-        LoadComponents(tx, absl::MakeSpan(devices));
-        return devices;
-      });
-}
-
 absl::Status InventoryStore::SetChallenge(absl::string_view gateway_id, absl::string_view nonce,
                                           absl::Time expire_time) {
   return database_.RunInTransaction("SetChallenge", [&](db::Transaction& tx) -> absl::Status {
@@ -328,32 +234,6 @@ absl::Status InventoryStore::SetChallenge(absl::string_view gateway_id, absl::st
     if (updated.affected_rows() == 0) return GatewayUnknown(gateway_id);
     return absl::OkStatus();
   });
-}
-
-absl::StatusOr<std::vector<domain::Component>> InventoryStore::ListComponents(const domain::Filter& filter,
-                                                                              const Visibility& visibility,
-                                                                              const ComponentKey& after,
-                                                                              int limit) {
-  return database_.Read(
-      "ListComponents", [&](db::Reader& reader) -> absl::StatusOr<std::vector<domain::Component>> {
-        Conditions conditions;
-        for (const domain::Restriction& restriction : filter.restrictions)
-          AddRestriction(restriction, conditions);
-        AddVisibility(visibility, "c.", conditions);
-        const std::string after_gateway = conditions.Bind(after.first);
-        const std::string after_serial = conditions.Bind(after.second);
-        conditions.Add(
-            absl::StrCat("(c.gateway_id, c.ecu_serial) > (", after_gateway, ", ", after_serial, ")"));
-        const pqxx::result rows =
-            Select(reader,
-                   absl::StrCat("SELECT ", kComponentColumns, " FROM components c", conditions.Where(),
-                                " ORDER BY c.gateway_id, c.ecu_serial LIMIT ", limit),
-                   conditions);
-        std::vector<domain::Component> components;
-        components.reserve(rows.size());
-        for (const pqxx::row& row : rows) components.push_back(ReadComponent(row));
-        return components;
-      });
 }
 
 absl::StatusOr<std::map<std::string, std::string>> InventoryStore::FindGateways(

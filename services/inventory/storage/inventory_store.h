@@ -15,7 +15,6 @@
 #include "absl/types/span.h"
 #include "common/db/database.h"
 #include "services/inventory/domain/component.h"
-#include "services/inventory/domain/filter.h"
 
 namespace countersign::inventory {
 
@@ -36,7 +35,7 @@ struct Visibility {
 // Position of a component in the order of (gateway, ecu_serial).
 using ComponentKey = std::pair<std::string, std::string>;
 
-// Gateways, devices and components in PostgreSQL; manifests are ManifestWriter's. Thread-safe. Blocks. Errors
+// Gateways, devices and components in PostgreSQL; manifests are ManifestWriter's, lists FleetQueries'. Thread-safe. Blocks. Errors
 // are those named here and Database's.
 class InventoryStore {
  public:
@@ -48,8 +47,6 @@ class InventoryStore {
   absl::StatusOr<std::string> CreateGateway(const Mutation& mutation, const domain::Gateway& gateway,
                                             absl::FunctionRef<std::string(const domain::Gateway&)> encode);
   absl::StatusOr<domain::Gateway> GetGateway(absl::string_view id);  // NOT_FOUND (GATEWAY_UNKNOWN)
-  // At most `limit` gateways after `after` ("" is the beginning), by id.
-  absl::StatusOr<std::vector<domain::Gateway>> ListGateways(absl::string_view after, int limit);
 
   // Likewise. Each component becomes an event in the outbox, with what `encode_component` makes of it.
   // NOT_FOUND (GATEWAY_UNKNOWN), ALREADY_EXISTS (DEVICE_EXISTS, ECU_SERIAL_TAKEN), INVALID_ARGUMENT
@@ -67,19 +64,9 @@ class InventoryStore {
   // NOT_FOUND (DEVICE_UNKNOWN), also for one that is there and not visible.
   absl::StatusOr<domain::Device> GetDevice(absl::string_view gateway_id, absl::string_view device_id,
                                            const Visibility& visibility);
-  // At most `limit` devices after `after`, by (gateway, device); of `gateway_id`, or of all when it is "".
-  absl::StatusOr<std::vector<domain::Device>> ListDevices(absl::string_view gateway_id,
-                                                          const Visibility& visibility,
-                                                          const std::pair<std::string, std::string>& after,
-                                                          int limit);
 
   // Makes `nonce` the one that the gateway's next manifest has to carry. NOT_FOUND (GATEWAY_UNKNOWN).
   absl::Status SetChallenge(absl::string_view gateway_id, absl::string_view nonce, absl::Time expire_time);
-
-  // At most `limit` components after `after`, by (gateway, ecu_serial).
-  absl::StatusOr<std::vector<domain::Component>> ListComponents(const domain::Filter& filter,
-                                                                const Visibility& visibility,
-                                                                const ComponentKey& after, int limit);
 
   // The gateway of each of `serials` that is provisioned.
   absl::StatusOr<std::map<std::string, std::string>> FindGateways(absl::Span<const std::string> serials);

@@ -1,7 +1,9 @@
 #include "services/inventory/storage/rows.h"
 
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
 namespace countersign::inventory {
@@ -131,6 +133,28 @@ std::vector<domain::AppIdFinding> DecodeFindings(absl::string_view json) {
     findings.push_back({entry.value("code", ""), entry.value("severity", ""), entry.value("message", "")});
   }
   return findings;
+}
+
+void LoadComponents(db::Session& session, absl::Span<domain::Device> devices) {
+  if (devices.empty()) return;
+  std::vector<std::string> gateways;
+  std::vector<std::string> names;
+  std::map<std::pair<std::string, std::string>, domain::Device*> by_name;
+  for (domain::Device& device : devices) {
+    gateways.push_back(device.gateway_id);
+    names.push_back(device.id);
+    by_name[{device.gateway_id, device.id}] = &device;
+  }
+  const pqxx::result rows = session.exec_params(
+      absl::StrCat("SELECT ", kComponentColumns,
+                   " FROM unnest($1::text[], $2::text[]) AS d (gateway_id, device_id)"
+                   " JOIN components c USING (gateway_id, device_id) ORDER BY c.gateway_id, c.ecu_serial"),
+      db::TextArray(gateways), db::TextArray(names));
+  for (const pqxx::row& row : rows) {
+    domain::Component component = ReadComponent(row);
+    domain::Device* device = by_name[{component.gateway_id, component.device_id}];
+    device->components.push_back(std::move(component));
+  }
 }
 
 std::string EncodeVersions(const std::map<std::string, std::string>& versions) {

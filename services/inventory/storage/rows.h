@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "common/db/sql.h"
 #include "services/inventory/domain/component.h"
 
@@ -33,6 +34,9 @@ inline constexpr char kComponentColumns[] =
 domain::Gateway ReadGateway(const pqxx::row& row);
 domain::Device ReadDevice(const pqxx::row& row);
 domain::Component ReadComponent(const pqxx::row& row);
+
+// Adds their components to `devices`, which are of distinct names.
+void LoadComponents(db::Session& session, absl::Span<domain::Device> devices);
 
 // A flat JSON object.
 std::string EncodeVersions(const std::map<std::string, std::string>& versions);
