@@ -14,6 +14,7 @@
 #include "services/inventory/api/convert.h"
 #include "services/inventory/api/inventory_api.h"
 #include "services/inventory/clients/appid_registry_client.h"
+#include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
 #include "services/inventory/storage/inventory_migrations.h"
 #include "services/inventory/storage/inventory_store.h"
@@ -43,6 +44,7 @@ struct App::Parts {
   explicit Parts(const Config& config)
       : database(DatabaseOptions(config)),
         store(database),
+        queries(database),
         keys(database, static_cast<size_t>(config.cached_keys)),
         tail(database),
         writer(database,
@@ -53,6 +55,7 @@ struct App::Parts {
         app_id_registry(dialer, config.appid_registry_address),
         api({.database = database,
              .store = store,
+             .queries = queries,
              .keys = keys,
              .writer = writer,
              .app_id_registry = app_id_registry,
@@ -72,6 +75,7 @@ struct App::Parts {
 
   db::Database database;
   InventoryStore store;
+  FleetQueries queries;
   GatewayKeyCache keys;
   feed::Tail tail;
   ManifestWriter writer;

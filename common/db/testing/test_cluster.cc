@@ -151,7 +151,7 @@ class TestCluster::Process {
            << "\n"
            // In the folder instead of /dev/shm, so that a killed server leaves nothing behind.
            << "dynamic_shared_memory_type = mmap\n"
-           << "shared_buffers = 32MB\n"
+           << "shared_buffers = " << options.shared_buffers_mib << "MB\n"
            << "timezone = 'Pacific/Chatham'\n";  // what is right by luck in UTC is wrong here
     config.close();
     if (!config) Fail("cannot write postgresql.conf");

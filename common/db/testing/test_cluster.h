@@ -16,6 +16,7 @@ class TestCluster {
   struct Options {
     bool fsync = true;
     int max_connections = 100;
+    int shared_buffers_mib = 32;
   };
 
   // The one that all tests of a binary share; starts at the first call. Tests that stop the server make one

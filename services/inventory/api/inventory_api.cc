@@ -8,14 +8,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/crypto/random.h"
-#include "common/db/page_token.h"
 #include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
+#include "services/inventory/api/callers.h"
 #include "services/inventory/api/convert.h"
 #include "services/inventory/api/roles.h"
 #include "services/inventory/api/streams.h"
-#include "services/inventory/domain/filter.h"
 #include "services/inventory/domain/manifest.h"
 #include "services/inventory/domain/names.h"
 #include "services/inventory/domain/provisioning.h"
@@ -23,37 +22,10 @@
 namespace countersign::inventory {
 namespace {
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
 // Manifests that wait for their signatures to be verified; more are refused.
 constexpr int kMaxQueuedVerifications = 1000;
 // How long CreateDevice waits for the App-ID registry.
 constexpr absl::Duration kRegistryTimeout = absl::Seconds(10);
-
-absl::Status NotYourGateway(const rpc::Call& call, absl::string_view gateway_id) {
-  return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_GATEWAY",
-               absl::StrCat(call.identity().ToString(), " has no right to gateway \"", gateway_id,
-                            "\": a gateway sees its own home only."));
-}
-
-// A gateway speaks of itself; everyone else whom the role table lets in may name any.
-absl::Status CheckOwnGateway(const rpc::Call& call, absl::string_view gateway_id) {
-  if (call.identity().role != rpc::Role::kGateway || call.identity().id == gateway_id)
-    return absl::OkStatus();
-  return NotYourGateway(call, gateway_id);
-}
-
-Visibility VisibilityOf(const rpc::Call& call) {
-  Visibility visibility;
-  if (call.identity().role == rpc::Role::kManufacturer) visibility.manufacturer = call.identity().id;
-  if (call.identity().role == rpc::Role::kGateway) visibility.gateway_id = call.identity().id;
-  return visibility;
-}
-
-// What a page token belongs to: the list, what selects from it, and whose it is.
-std::string PageScope(const rpc::Call& call, absl::string_view selection) {
-  return absl::StrCat(call.method(), "|", call.identity().ToString(), "|", selection);
-}
 
 template <typename Request>
 Mutation MutationOf(const rpc::Call& call, const Request& request) {
@@ -76,6 +48,7 @@ struct InventoryApi::Readied {
 
 InventoryApi::InventoryApi(const Parts& parts)
     : parts_(parts),
+      queries_(parts.queries, parts.clock),
       accepted_(parts.registry
                     .AddCounter("countersign_inventory_reports_total",
                                 "Component reports by what became of them.", {"outcome"})
@@ -92,15 +65,12 @@ std::unique_ptr<rpc::Service> InventoryApi::Bind() {
   auto service = std::make_unique<rpc::Service>(InventoryRoles());
   service->Unary("CreateGateway", this, &InventoryApi::CreateGateway);
   service->Unary("GetGateway", this, &InventoryApi::GetGateway);
-  service->Unary("ListGateways", this, &InventoryApi::ListGateways);
   service->Unary("CreateDevice", this, &InventoryApi::CreateDevice);
   service->Unary("GetDevice", this, &InventoryApi::GetDevice);
-  service->Unary("ListDevices", this, &InventoryApi::ListDevices);
   service->Unary("CreateChallenge", this, &InventoryApi::CreateChallenge);
   service->AsyncUnary("SubmitManifest", this, &InventoryApi::SubmitManifest);
-  service->Unary("ListComponents", this, &InventoryApi::ListComponents);
-  service->ServerStream("StreamComponents", this, &InventoryApi::StreamComponents);
   service->ServerStream("WatchComponents", this, &InventoryApi::WatchComponents);
+  queries_.BindTo(*service);
   return service;
 }
 
@@ -123,23 +93,6 @@ absl::Status InventoryApi::GetGateway(const rpc::Call& call, const v1::GetGatewa
   RETURN_IF_ERROR(CheckOwnGateway(call, id));
   ASSIGN_OR_RETURN(const domain::Gateway gateway, parts_.store.GetGateway(id));
   *response = ToProto(gateway);
-  return absl::OkStatus();
-}
-
-absl::Status InventoryApi::ListGateways(const rpc::Call& call, const v1::ListGatewaysRequest& request,
-                                        v1::ListGatewaysResponse* response) {
-  const std::string scope = PageScope(call, "");
-  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
-  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 1));
-  ASSIGN_OR_RETURN(const std::vector<domain::Gateway> gateways,
-                   parts_.store.ListGateways(after.empty() ? "" : after[0], page_size + 1));
-  for (const domain::Gateway& gateway : gateways) {
-    if (response->gateways_size() == page_size) {
-      response->set_next_page_token(db::EncodePageToken(scope, {gateways[page_size - 1].id}));
-      break;
-    }
-    *response->add_gateways() = ToProto(gateway);
-  }
   return absl::OkStatus();
 }
 
@@ -175,29 +128,6 @@ absl::Status InventoryApi::GetDevice(const rpc::Call& call, const v1::GetDeviceR
   ASSIGN_OR_RETURN(const domain::Device device,
                    parts_.store.GetDevice(name.gateway_id, name.device_id, VisibilityOf(call)));
   *response = ToProto(device);
-  return absl::OkStatus();
-}
-
-absl::Status InventoryApi::ListDevices(const rpc::Call& call, const v1::ListDevicesRequest& request,
-                                       v1::ListDevicesResponse* response) {
-  ASSIGN_OR_RETURN(const std::string gateway_id, domain::ParseDeviceParent(request.parent()));
-  if (!gateway_id.empty()) RETURN_IF_ERROR(CheckOwnGateway(call, gateway_id));
-  const std::string scope = PageScope(call, request.parent());
-  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
-  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 2));
-  ASSIGN_OR_RETURN(const std::vector<domain::Device> devices,
-                   parts_.store.ListDevices(
-                       gateway_id, VisibilityOf(call),
-                       after.empty() ? std::pair<std::string, std::string>() : std::pair(after[0], after[1]),
-                       page_size + 1));
-  for (const domain::Device& device : devices) {
-    if (response->devices_size() == page_size) {
-      const domain::Device& last = devices[page_size - 1];
-      response->set_next_page_token(db::EncodePageToken(scope, {last.gateway_id, last.id}));
-      break;
-    }
-    *response->add_devices() = ToProto(device);
-  }
   return absl::OkStatus();
 }
 
@@ -262,33 +192,6 @@ void InventoryApi::CountOutcome(const ReportOutcome& outcome) const {
   if (const auto counter = refused_.find(outcome.refusal->reason); counter != refused_.end()) {
     counter->second.Increment();
   }
-}
-
-absl::Status InventoryApi::ListComponents(const rpc::Call& call, const v1::ListComponentsRequest& request,
-                                          v1::ListComponentsResponse* response) {
-  ASSIGN_OR_RETURN(const domain::Filter filter, domain::ParseFilter(request.filter()));
-  const std::string scope = PageScope(call, request.filter());
-  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
-  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 2));
-  ASSIGN_OR_RETURN(const std::vector<domain::Component> components,
-                   parts_.store.ListComponents(
-                       filter, VisibilityOf(call),
-                       after.empty() ? ComponentKey() : ComponentKey(after[0], after[1]), page_size + 1));
-  for (const domain::Component& component : components) {
-    if (response->components_size() == page_size) {
-      const domain::Component& last = components[page_size - 1];
-      response->set_next_page_token(db::EncodePageToken(scope, {last.gateway_id, last.ecu_serial}));
-      break;
-    }
-    *response->add_components() = ToProto(component);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>>> InventoryApi::StreamComponents(
-    const rpc::Call& call, const v1::StreamComponentsRequest& request, rpc::Waker) {
-  ASSIGN_OR_RETURN(domain::Filter filter, domain::ParseFilter(request.filter()));
-  return NewComponentPages(parts_.store, std::move(filter), VisibilityOf(call));
 }
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> InventoryApi::WatchComponents(

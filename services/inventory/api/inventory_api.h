@@ -15,7 +15,9 @@
 #include "common/rpc/executor.h"
 #include "common/rpc/handler.h"
 #include "countersign/inventory/v1/inventory.pb.h"
+#include "services/inventory/api/query_api.h"
 #include "services/inventory/clients/appid_registry_client.h"
+#include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
 #include "services/inventory/storage/inventory_store.h"
 #include "services/inventory/storage/manifest_writer.h"
@@ -29,6 +31,7 @@ class InventoryApi {
   struct Parts {
     db::Database& database;
     InventoryStore& store;
+    FleetQueries& queries;
     GatewayKeyCache& keys;
     ManifestWriter& writer;
     AppIdRegistryClient& app_id_registry;
@@ -47,21 +50,13 @@ class InventoryApi {
   absl::Status CreateGateway(const rpc::Call& call, const v1::CreateGatewayRequest& request,
                              v1::Gateway* response);
   absl::Status GetGateway(const rpc::Call& call, const v1::GetGatewayRequest& request, v1::Gateway* response);
-  absl::Status ListGateways(const rpc::Call& call, const v1::ListGatewaysRequest& request,
-                            v1::ListGatewaysResponse* response);
   absl::Status CreateDevice(const rpc::Call& call, const v1::CreateDeviceRequest& request,
                             v1::Device* response);
   absl::Status GetDevice(const rpc::Call& call, const v1::GetDeviceRequest& request, v1::Device* response);
-  absl::Status ListDevices(const rpc::Call& call, const v1::ListDevicesRequest& request,
-                           v1::ListDevicesResponse* response);
   absl::Status CreateChallenge(const rpc::Call& call, const v1::CreateChallengeRequest& request,
                                v1::CreateChallengeResponse* response);
   void SubmitManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request,
                       v1::SubmitManifestResponse* response, rpc::Done done);
-  absl::Status ListComponents(const rpc::Call& call, const v1::ListComponentsRequest& request,
-                              v1::ListComponentsResponse* response);
-  absl::StatusOr<std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>>> StreamComponents(
-      const rpc::Call& call, const v1::StreamComponentsRequest& request, rpc::Waker waker);
   absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> WatchComponents(
       const rpc::Call& call, const v1::WatchComponentsRequest& request, rpc::Waker waker);
 
@@ -70,6 +65,7 @@ class InventoryApi {
   void CountOutcome(const ReportOutcome& outcome) const;
 
   Parts parts_;
+  QueryApi queries_;
   metrics::Counter accepted_;
   std::map<std::string, metrics::Counter> refused_;  // by reason
   rpc::Executor verify_pool_;                        // last: its tasks use the others

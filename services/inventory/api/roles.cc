@@ -18,9 +18,9 @@ const rpc::RoleTable& InventoryRoles() {
           {"ListComponents", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
           {"StreamComponents", {Role::kOperator, Role::kService}},
           {"WatchComponents", {Role::kService}},
+          {"CountComponents", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
+          {"ExplainFilter", {Role::kOperator}},
           // Closed until their handlers are there.
-          {"CountComponents", {}},
-          {"ExplainFilter", {}},
           {"AnnounceDevice", {}},
           {"ListPendingDevices", {}},
           {"ApproveDevice", {}},

@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "common/feed/outbox.h"
 #include "common/status/macros.h"
@@ -11,33 +10,7 @@
 namespace countersign::inventory {
 namespace {
 
-// As StreamComponentsResponse promises.
-constexpr int kComponentsPerMessage = 500;
 constexpr int kEventsPerRead = 200;
-
-class ComponentPages : public rpc::Producer<v1::StreamComponentsResponse> {
- public:
-  ComponentPages(InventoryStore& store, domain::Filter filter, Visibility visibility)
-      : store_(store), filter_(std::move(filter)), visibility_(std::move(visibility)) {}
-
-  absl::StatusOr<rpc::Step> Next(v1::StreamComponentsResponse* response) override {
-    if (ended_) return rpc::Step::kEnd;
-    ASSIGN_OR_RETURN(const std::vector<domain::Component> components,
-                     store_.ListComponents(filter_, visibility_, after_, kComponentsPerMessage));
-    ended_ = components.size() < kComponentsPerMessage;
-    if (components.empty()) return rpc::Step::kEnd;
-    after_ = {components.back().gateway_id, components.back().ecu_serial};
-    for (const domain::Component& component : components) *response->add_components() = ToProto(component);
-    return rpc::Step::kWrite;
-  }
-
- private:
-  InventoryStore& store_;
-  const domain::Filter filter_;
-  const Visibility visibility_;
-  ComponentKey after_;
-  bool ended_ = false;
-};
 
 class ComponentChanges : public rpc::Producer<v1::WatchComponentsResponse> {
  public:
@@ -79,12 +52,6 @@ class ComponentChanges : public rpc::Producer<v1::WatchComponentsResponse> {
 };
 
 }  // namespace
-
-std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>> NewComponentPages(InventoryStore& store,
-                                                                               domain::Filter filter,
-                                                                               Visibility visibility) {
-  return std::make_unique<ComponentPages>(store, std::move(filter), std::move(visibility));
-}
 
 std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>> NewComponentChanges(db::Database& database,
                                                                                 feed::Tail& tail,

@@ -8,15 +8,8 @@
 #include "common/feed/tail.h"
 #include "common/rpc/handler.h"
 #include "countersign/inventory/v1/inventory.pb.h"
-#include "services/inventory/domain/filter.h"
-#include "services/inventory/storage/inventory_store.h"
 
 namespace countersign::inventory {
-
-// All components that `filter` selects, a page a message. `store` must outlive it.
-std::unique_ptr<rpc::Producer<v1::StreamComponentsResponse>> NewComponentPages(InventoryStore& store,
-                                                                               domain::Filter filter,
-                                                                               Visibility visibility);
 
 // The outbox after `token`, for ever. `database` and `tail` must outlive it.
 std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>> NewComponentChanges(db::Database& database,

@@ -20,6 +20,7 @@
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
 #include "services/inventory/storage/inventory_migrations.h"
 #include "services/inventory/storage/inventory_store.h"
@@ -209,7 +210,7 @@ TEST_F(StorageTest, WhatIsUnchangedMovesTheCounterOnly) {
   }
   EXPECT_EQ(changes, 1);
   EXPECT_EQ(Count("component_history"), 1);
-  ASSERT_OK_AND_ASSIGN(const auto components, store_.ListComponents({}, {}, {}, 10));
+  ASSERT_OK_AND_ASSIGN(const auto components, FleetQueries(database_).NextComponents({}, {}, FleetQueries::Walk::kSelect, {}, 10));
   ASSERT_EQ(components.size(), 1u);
   EXPECT_EQ(components[0].status.report_counter, 30);
   EXPECT_EQ(components[0].status.report_time, kNow);

@@ -45,7 +45,10 @@ absl::Time FilterGenerator::Time() {
 }
 
 std::string FilterGenerator::Value(std::string text, bool wildcard) {
-  if (wildcard) text = text.substr(0, static_cast<size_t>(Below(static_cast<int>(text.size()) + 1)));
+  if (wildcard) {
+    text.resize(static_cast<size_t>(Below(static_cast<int>(text.size()) + 1)));
+    while (!text.empty() && static_cast<unsigned char>(text.back()) >= 0x80) text.pop_back();  // no half characters
+  }
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '*' || c == '\\') quoted.push_back('\\');
