@@ -159,6 +159,17 @@ absl::StatusOr<std::optional<VerifiedUpdate>> VerifyUpdateFor(RepositoryClient& 
   return std::nullopt;
 }
 
+absl::StatusOr<VerifiedUpdate> VerifyPendingFor(RepositoryClient& images, absl::string_view path,
+                                                const InstalledComponent& component, absl::Time now) {
+  if (!IsPendingPath(path)) {
+    return Refuse(kMalformed, absl::StrCat(path, " does not lie below ", kPendingFolder));
+  }
+  ASSIGN_OR_RETURN(const TargetFile image, images.FindTarget(path, now));
+  TargetFile ordered = image;
+  ordered.custom.ecu_identifiers = {{component.ecu_serial, {component.hardware_id}}};
+  return CheckComponent(path, ordered, image, component);
+}
+
 absl::Status ImageCheck::Update(absl::string_view chunk) {
   received_ += static_cast<int64_t>(chunk.size());
   if (received_ > length_) {

@@ -74,6 +74,13 @@ absl::StatusOr<std::optional<VerifiedUpdate>> VerifyUpdateFor(RepositoryClient& 
                                                               const InstalledComponent& component,
                                                               absl::Time now);
 
+// An image that only its manufacturer vouches for, at `path` below pending/, for `component`: what a device may
+// be brought in an offline package, to ask its user about (SC-USE-7), and what no Director may order. Hardware
+// and release counter as CheckComponent(). FAILED_PRECONDITION unless the last Refresh() of `images` was OK;
+// INVALID_ARGUMENT (MALFORMED_METADATA) for a path that lies elsewhere.
+absl::StatusOr<VerifiedUpdate> VerifyPendingFor(RepositoryClient& images, absl::string_view path,
+                                                const InstalledComponent& component, absl::Time now);
+
 // Watches an image come in. Not thread-safe.
 class ImageCheck {
  public:

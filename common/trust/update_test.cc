@@ -152,6 +152,24 @@ TEST_F(UpdateTest, AnUnapprovedImageCannotBeOrdered) {
   EXPECT_THAT(VerifyForFirst(), StatusIs(absl::StatusCode::kFailedPrecondition, kNotApproved));
 }
 
+// SC-USE-7: what only the manufacturer vouches for is for a device's user to decide, and for this component.
+TEST_F(UpdateTest, WhatIsPendingIsVerifiedAsFarAsAnybodyVouchesForIt) {
+  images_.delegated["acme-pending"].targets["pending/acme/fw.bin"] = approved();
+  ASSERT_OK(Verify());
+  const auto pending = [&](absl::string_view path, const InstalledComponent& component) {
+    return VerifyPendingFor(image_client_, path, component, kNow);
+  };
+  ASSERT_OK_AND_ASSIGN(const VerifiedUpdate update, pending("pending/acme/fw.bin", components_[0]));
+  EXPECT_EQ(update.sha256, approved().sha256);
+  EXPECT_THAT(pending("pending/acme/other.bin", components_[0]),
+              StatusIs(absl::StatusCode::kNotFound, kTargetUnknown));
+  EXPECT_THAT(pending(kPath, components_[0]), StatusIs(absl::StatusCode::kInvalidArgument, kMalformed));
+  EXPECT_THAT(pending("pending/acme/fw.bin", {"ecu-1", "kettle", 1}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, kHardwareMismatch));
+  EXPECT_THAT(pending("pending/acme/fw.bin", {"ecu-1", "lamp-a", 9}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, kRollbackAttempt));
+}
+
 // Attack: image rollback.
 TEST_F(UpdateTest, AnOlderImageThanTheInstalledIsRefused) {
   components_[0].release_counter = 3;

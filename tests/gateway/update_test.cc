@@ -87,13 +87,16 @@ class UpdateTest : public ::testing::Test {
     ASSERT_OK_AND_ASSIGN(state_, State::Open(folder_ + "/state"));
     const ReporterKeys keys = {.manifest = home_->key.get(), .proxy = home_->proxy_key.get()};
     reporter_ = std::make_unique<Reporter>(id, keys, Dial("inventory", world_.config().inventory_address),
-                                           state_.get());
+                                           &incidents_, state_.get());
     UpdaterOptions options;
+    options.gateway_id = id;
+    options.quarantine_hook = hook_;
     options.director_root = world_.DirectorRoot();
     options.image_root = world_.publisher.Root();
     const std::string rollout = absl::StrCat("127.0.0.1:", world_.replica().app().grpc_port());
-    updater_ = std::make_unique<Updater>(options, Dial("rollout", rollout),
-                                         Dial("package-store", world_.store.address()), state_.get());
+    updater_ =
+        std::make_unique<Updater>(options, Dial("rollout", rollout),
+                                  Dial("package-store", world_.store.address()), &incidents_, state_.get());
   }
 
   absl::Status Report() {
@@ -236,6 +239,8 @@ class UpdateTest : public ::testing::Test {
   std::string folder_;
   Home* home_ = nullptr;
   std::map<std::string, std::unique_ptr<FakeDevice>> devices_;
+  std::string hook_;
+  Incidents incidents_;
   std::unique_ptr<State> state_;
   std::unique_ptr<Reporter> reporter_;
   std::unique_ptr<Updater> updater_;

@@ -8,10 +8,12 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/clock/clock.h"
 #include "common/log/log.h"
 #include "common/rpc/channel.h"
+#include "common/status/errors.h"
 #include "countersign/rollout/v1/rollout.grpc.pb.h"
 
 namespace countersign::gateway {
@@ -26,6 +28,12 @@ constexpr absl::Duration kReportInterval = absl::Hours(24);
 constexpr absl::Duration kFirstRetry = absl::Seconds(1);
 constexpr absl::Duration kLongestRetry = absl::Seconds(30);
 constexpr int kMaxDoublings = 10;
+// Nobody may put the gateway off for longer.
+constexpr absl::Duration kLongestDelay = absl::Hours(1);
+constexpr absl::Duration kHintPause = absl::Milliseconds(100);
+constexpr absl::Duration kIncidentSpacing = absl::Minutes(1);
+constexpr absl::Duration kReadingsInterval = absl::Seconds(5);
+constexpr absl::Duration kCallingTime = absl::Seconds(5);
 
 // A time between half of `duration` and all of it.
 absl::Duration Jitter(absl::Duration duration) {
@@ -40,25 +48,49 @@ void Backoff::Failed(absl::Time now) {
   next_ = now + Jitter(std::min(longest_, first_ * (1 << failures_)));
 }
 
+bool HintBudget::Take(absl::Time now) {
+  if (since_ != absl::InfinitePast() && now > since_) {
+    left_ = std::min<double>(kBurst, left_ + absl::FDivDuration(now - since_, kRefill));
+  }
+  since_ = now;
+  flooded_ = left_ < 1;
+  if (!flooded_) left_ -= 1;
+  return !flooded_;
+}
+
 Agent::Agent(AgentOptions options, std::shared_ptr<grpc::Channel> rollout, Reporter* reporter,
-             Updater* updater)
+             Updater* updater, Incidents* incidents, Desk* desk)
     : options_(std::move(options)),
       rollout_(std::move(rollout)),
       reporter_(*reporter),
       updater_(*updater),
+      incidents_(*incidents),
+      desk_(*desk),
+      inbox_(options_.dir),
       next_report_(absl::InfinitePast()),
       next_check_in_(absl::InfinitePast()),
       report_backoff_(kFirstRetry, kLongestRetry),
       look_backoff_(kFirstRetry, kLongestRetry),
-      settle_backoff_(kFirstRetry, kLongestRetry) {}
+      settle_backoff_(kFirstRetry, kLongestRetry),
+      answer_backoff_(kFirstRetry, kLongestRetry) {}
 
 void Agent::Run() {
   std::thread hints([this] { FollowHints(); });
+  const auto hinted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return hints_ > 0; };
   while (true) {
     Tick(SystemClock().Now());
-    absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithTimeout(absl::Condition(&hinted_), kTick);
-    if (std::exchange(hinted_, false)) check_in_due_ = true;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!mutex_.AwaitWithTimeout(absl::Condition(&hinted), kTick)) continue;
+      if (hint_budget_.Take(SystemClock().Now())) {
+        check_in_due_ = true;
+        hints_ = 0;
+        continue;
+      }
+    }
+    // The hint waits for its turn, and so does this loop, which would find it again at once.
+    incidents_.Note("HINT_FLOOD", "", "", "more hints than are worth following");
+    absl::SleepFor(kTick);
   }
 }
 
@@ -72,11 +104,20 @@ void Agent::FollowHints() {
     StreamHintsResponse hint;
     while (reader->Read(&hint)) {
       backoff.Succeeded();
-      log::Info("hinted", {{"subject", StreamHintsResponse::Subject_Name(hint.subject())}});
-      absl::MutexLock lock(&mutex_);
-      hinted_ = true;
+      bool first = false;
+      {
+        absl::MutexLock lock(&mutex_);
+        first = hints_++ == 0;
+      }
+      if (first) {
+        log::Info("hinted", {{"subject", StreamHintsResponse::Subject_Name(hint.subject())}});
+      } else {
+        // One waits to be followed already. Who sends more of them is read slowly.
+        absl::SleepFor(kHintPause);
+      }
     }
     const absl::Status status = rpc::FromGrpc(reader->Finish());
+    incidents_.NoteIfForged("rollout", status);
     // A stream without news was none the worse: only those that end soon are reason to wait long.
     if (SystemClock().Now() - begin > kLongestRetry) backoff.Succeeded();
     backoff.Failed(SystemClock().Now());
@@ -94,6 +135,7 @@ void Agent::Tick(absl::Time now) {
     }
     return;
   }
+  Serve(*sockets);
   if (settle_backoff_.due(now) && updater_.awaiting()) {
     if (const absl::Status status = updater_.Settle(present_); status.ok()) {
       settle_backoff_.Succeeded();
@@ -104,9 +146,77 @@ void Agent::Tick(absl::Time now) {
     // What was waiting for its device to come back may have to begin again.
     if (!updater_.awaiting()) look_due_ = true;
   }
+  if (updater_.readings_awaited() && now >= next_readings_) {
+    next_readings_ = now + kReadingsInterval;
+    if (updater_.ReadingsAllow()) look_due_ = true;
+  }
   if (updater_.TakeChanged() || DevicesChanged(*sockets, now) || now >= next_report_) report_due_ = true;
+  if (now >= next_incident_report_ && incidents_.TakeNews()) {
+    report_due_ = true;
+    next_incident_report_ = now + kIncidentSpacing;
+  }
   if (report_due_ && report_backoff_.due(now)) Report(*sockets, now);
-  if ((check_in_due_ || look_due_ || now >= next_check_in_) && look_backoff_.due(now)) CheckIn(now);
+  const bool asked = !checks_.empty() || desk_.check_wanted();
+  if (asked || ((check_in_due_ || look_due_ || now >= next_check_in_) && look_backoff_.due(now)))
+    CheckIn(now);
+  desk_.Show(updater_.confirmations(), updater_.progress());
+}
+
+void Agent::Serve(const std::vector<Socket>& sockets) {
+  for (ConfirmationAnswer& answer : desk_.TakeAnswers()) answers_.push_back(std::move(answer));
+  for (const InboxRequest& request : inbox_.Take()) {
+    if (request.kind == InboxRequest::Kind::kCheck) {
+      checks_.push_back(request.id);
+    } else if (request.kind == InboxRequest::Kind::kInstallPackage) {
+      const absl::StatusOr<std::string> outcome = InstallPackage(sockets, request.argument);
+      inbox_.Answer(request.id, outcome.ok() ? *outcome : std::string(outcome.status().message()),
+                    outcome.ok());
+    } else {
+      desk_.Show(updater_.confirmations(), updater_.progress());
+      const absl::Status status = desk_.Confirm(request.answer);
+      inbox_.Answer(request.id, status.ok() ? "the device is told" : std::string(status.message()),
+                    status.ok());
+      for (ConfirmationAnswer& answer : desk_.TakeAnswers()) answers_.push_back(std::move(answer));
+    }
+  }
+  const absl::Time now = SystemClock().Now();
+  while (!answers_.empty() && answer_backoff_.due(now)) {
+    const absl::Status status = updater_.Answer(answers_.front());
+    if (absl::IsUnavailable(status)) {
+      answer_backoff_.Failed(now);
+      break;
+    }
+    if (!status.ok()) log::Warn("user's word not passed on", {{"error", status}});
+    answer_backoff_.Succeeded();
+    answers_.pop_front();
+    look_due_ = true;
+  }
+}
+
+absl::StatusOr<std::string> Agent::InstallPackage(const std::vector<Socket>& sockets,
+                                                  const std::string& path) {
+  // Whether or not there is a network: the devices are asked anew, and nobody else.
+  present_ = reporter_.SurveyAlone(sockets).components;
+  const absl::StatusOr<std::vector<std::string>> outcome = updater_.InstallPackage(path, present_);
+  look_due_ = true;
+  if (!outcome.ok()) {
+    log::Warn("package refused",
+              {{"file", path}, {"reason", ReasonOf(outcome.status())}, {"error", outcome.status()}});
+    incidents_.Note(outcome.status(), "PACKAGE_REFUSED");
+    return Annotate(outcome.status(), absl::StrCat("refused (", ReasonOf(outcome.status()), ")"));
+  }
+  return absl::StrJoin(*outcome, "\n");
+}
+
+void Agent::FinishCheck(const absl::Status& status) {
+  CheckOutcome outcome{.time = SystemClock().Now(),
+                       .status = status,
+                       .updates = updater_.pending_updates(),
+                       .prompts = prompts_waiting_,
+                       .confirmations = static_cast<int>(updater_.confirmations().size())};
+  for (const std::string& request : checks_) inbox_.Answer(request, CheckText(outcome), status.ok());
+  checks_.clear();
+  desk_.Checked(std::move(outcome));
 }
 
 bool Agent::DevicesChanged(const std::vector<Socket>& sockets, absl::Time now) {
@@ -123,8 +233,12 @@ bool Agent::DevicesChanged(const std::vector<Socket>& sockets, absl::Time now) {
     }
     // A socket that nobody answers at is left behind by a device that lost its power.
     if (!calling->second.backoff.due(now)) continue;
-    if (DeviceLink(socket).GetDescription().ok()) changed = true;
+    const absl::Status described = DeviceLink(socket).GetDescription().status();
+    changed = changed || described.ok();
+    if (!described.ok() && !IsGone(described)) incidents_.Note(described, "DEVICE_NONSENSE");
     calling->second.backoff.Failed(now);
+    // Many that are silent must not keep the others waiting: they have their turn at the next tick.
+    if (SystemClock().Now() - now > kCallingTime) break;
   }
   return changed;
 }
@@ -134,12 +248,17 @@ void Agent::Report(const std::vector<Socket>& sockets, absl::Time now) {
   if (!outcome.ok()) {
     log::Warn("manifest not taken", {{"error", outcome.status()}});
     report_backoff_.Failed(now);
+    // A server that has too much to do says when to come again.
+    if (const auto delay = rpc::RetryDelayOf(outcome.status())) {
+      report_backoff_.NotBefore(now + std::min(*delay, kLongestDelay) + Jitter(absl::Seconds(1)));
+    }
     return;
   }
   report_backoff_.Succeeded();
   report_due_ = false;
   look_due_ = true;
-  next_report_ = now + kReportInterval;
+  // Not all homes at one time of the day.
+  next_report_ = now + Jitter(kReportInterval);
   reported_.clear();
   for (const Socket& socket : outcome->survey.sockets) {
     reported_[socket.path] = socket.instance;
@@ -157,10 +276,16 @@ void Agent::CheckIn(absl::Time now) {
       rpc::FromGrpc(RolloutService::NewStub(rollout_)->CheckIn(context.get(), request, &response));
   if (!status.ok()) {
     log::Warn("cannot check in", {{"error", status}});
+    incidents_.NoteIfForged("rollout", status);
     look_backoff_.Failed(now);
+    if (const auto delay = rpc::RetryDelayOf(status)) {
+      look_backoff_.NotBefore(now + std::min(*delay, kLongestDelay) + Jitter(absl::Seconds(1)));
+    }
+    FinishCheck(status);
     return;
   }
   check_in_due_ = false;
+  prompts_waiting_ = response.prompts_waiting();
   absl::Duration interval = options_.check_in_interval;
   if (const int64_t wanted = response.next_check_in().seconds(); wanted > 0) {
     interval = std::min(interval, absl::Seconds(wanted));
@@ -169,10 +294,12 @@ void Agent::CheckIn(absl::Time now) {
   if (response.prompts_waiting()) log::Info("the user has something to answer", {{"command", "prompts"}});
   // Before the devices have been asked, everything would look as if it were for another home.
   const bool surveyed = next_report_ > absl::InfinitePast();
-  if (surveyed && (response.metadata_available() || look_due_)) {
+  const bool asked = !checks_.empty() || desk_.check_wanted();
+  if (surveyed && (response.metadata_available() || look_due_ || asked)) {
     Look(now);
   } else {
     look_backoff_.Succeeded();
+    if (asked) FinishCheck(absl::UnavailableError("the devices have not been asked yet"));
   }
 }
 
@@ -182,8 +309,10 @@ void Agent::Look(absl::Time now) {
   if (status.ok() || absl::IsNotFound(status)) {
     look_due_ = false;
     look_backoff_.Succeeded();
+    FinishCheck(absl::IsNotFound(status) ? absl::OkStatus() : updater_.verdict());
     return;
   }
+  FinishCheck(status);
   log::Warn("cannot go on now", {{"error", status}});
   look_due_ = true;
   look_backoff_.Failed(now);

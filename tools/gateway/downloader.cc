@@ -30,7 +30,6 @@ namespace v1 = package_store::v1;
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
 // Bytes are asked for in slices, so that a stalled connection costs one of them.
 constexpr int64_t kSliceBytes = 1 << 20;
-constexpr absl::Duration kSliceGrace = absl::Seconds(10);
 constexpr absl::Duration kShortestDelay = absl::Milliseconds(100);
 
 // All that a server stream brings, into the file.
@@ -42,6 +41,10 @@ absl::Status Receive(rpc::CallContext& context, grpc::ClientReader<Response>& re
   if (!status.ok()) context->TryCancel();
   const absl::Status ended = rpc::FromGrpc(reader.Finish());
   RETURN_IF_ERROR(status);
+  if (absl::IsDeadlineExceeded(ended)) {
+    return Error(absl::StatusCode::kUnavailable, kSlowRetrieval,
+                 "the package store sends more slowly than the gateway waits for");
+  }
   // No reason of the server's is a verdict on what it sends.
   if (!ended.ok()) return absl::UnavailableError(ended.message());
   return absl::OkStatus();
@@ -78,7 +81,7 @@ class Fd {
 
 absl::Duration Downloader::SliceTimeout(int64_t bytes) const {
   // The deadline is the minimum speed.
-  return kSliceGrace + absl::Seconds(bytes / options_.minimum_bytes_per_second);
+  return options_.slice_grace + absl::Seconds(bytes / options_.minimum_bytes_per_second);
 }
 
 absl::Status Downloader::Download(const trust::VerifiedUpdate& update, const std::string& base_sha256,

@@ -25,6 +25,8 @@ struct DownloaderOptions {
   // A download that is slower is broken off and resumed later: nobody may keep an update away for ever by
   // being slow.
   int64_t minimum_bytes_per_second = 16 << 10;
+  // What each slice of up to a mebibyte is given beyond that.
+  absl::Duration slice_grace = absl::Seconds(10);
   // Longer images come whole, and are not kept; 0: all of them. What it allocates does not depend on it: the
   // images are mapped.
   int64_t delta_max_bytes = int64_t{256} << 20;
@@ -32,6 +34,8 @@ struct DownloaderOptions {
   absl::Duration delta_wait = absl::Seconds(20);
   std::function<void(absl::Duration)> sleep;  // absl::SleepFor when empty
 };
+
+inline constexpr char kSlowRetrieval[] = "SLOW_RETRIEVAL";
 
 // Not thread-safe.
 class Downloader {
@@ -42,7 +46,8 @@ class Downloader {
 
   // Has the image of `update` on disk, verified. `base_sha256` is the image that its component runs, whether
   // or not it is on disk. What was cut off goes on where it was. `bad_delta` is told of a delta that did not
-  // keep what the store promised, or that did not give the image; the image then comes whole.
+  // keep what the store promised, or that did not give the image; the image then comes whole. UNAVAILABLE
+  // when it was cut off: with the reason SLOW_RETRIEVAL when what came came too slowly.
   absl::Status Download(const trust::VerifiedUpdate& update, const std::string& base_sha256,
                         absl::FunctionRef<void(const absl::Status&)> bad_delta);
 

@@ -48,6 +48,8 @@ grpc::Status FakeDevice::GetDescription(grpc::ServerContext*, const v1::GetDescr
     described.set_constrained(component.key == nullptr);
     described.set_last_update(component.last_update);
     described.set_last_update_sha256(component.last_update_sha256);
+    described.set_provisional(component.provisional);
+    described.set_quarantined(component.quarantined);
   }
   return grpc::Status::OK;
 }
@@ -98,6 +100,10 @@ grpc::Status FakeDevice::InstallImage(grpc::ServerContext*,
   }
   component.inactive = image;
   response->set_installed(true);
+  if (component.asks_user) {
+    response->set_confirmation_required(true);
+    response->set_approval_result(v1::APPROVAL_RESULT_NO_STATEMENT);
+  }
   return grpc::Status::OK;
 }
 
@@ -108,16 +114,74 @@ grpc::Status FakeDevice::ActivateImage(grpc::ServerContext*, const v1::ActivateI
   if (crypto::Sha256Hex(component.inactive) != request->sha256()) {
     return {grpc::StatusCode::FAILED_PRECONDITION, "nothing is installed"};
   }
+  ++component.activations;
   component.last_update_sha256 = request->sha256();
+  component.bundle = request->bundle();
   if (component.boots_badly) {
     component.last_update = common::v1::UPDATE_PHASE_ROLLED_BACK;
   } else {
     component.last_update = common::v1::UPDATE_PHASE_VERIFYING;
-    component.content = component.inactive;
+    std::swap(component.content, component.inactive);
     component.path = component.header.image().target_path();
     ++component.release_counter;
+    component.provisional = !request->bundle().empty();
   }
   if (component.loses_answers) return {grpc::StatusCode::UNAVAILABLE, "gone down"};
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDevice::ConfirmImage(grpc::ServerContext*, const v1::ConfirmImageRequest* request,
+                                      v1::ConfirmImageResponse*) {
+  absl::MutexLock lock(&mutex_);
+  FakeComponent& component = components_.at(request->ecu_serial());
+  component.confirmed = request->confirm();
+  component.confirmed_by = request->principal_id();
+  if (!request->confirm()) component.inactive.clear();
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDevice::CommitImage(grpc::ServerContext*, const v1::CommitImageRequest* request,
+                                     v1::CommitImageResponse*) {
+  absl::MutexLock lock(&mutex_);
+  FakeComponent& component = components_.at(request->ecu_serial());
+  ++component.commits;
+  component.provisional = false;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDevice::RevertImage(grpc::ServerContext*, const v1::RevertImageRequest* request,
+                                     v1::RevertImageResponse*) {
+  absl::MutexLock lock(&mutex_);
+  FakeComponent& component = components_.at(request->ecu_serial());
+  if (!component.provisional) return {grpc::StatusCode::FAILED_PRECONDITION, "not provisional"};
+  ++component.reverts;
+  component.provisional = false;
+  component.last_update = common::v1::UPDATE_PHASE_ROLLED_BACK;
+  std::swap(component.content, component.inactive);
+  --component.release_counter;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDevice::GetReadings(grpc::ServerContext*, const v1::GetReadingsRequest*,
+                                     v1::GetReadingsResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  if (!components_.empty()) *response = components_.begin()->second.readings;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDevice::ApplyOrders(grpc::ServerContext*, const v1::ApplyOrdersRequest* request,
+                                     v1::ApplyOrdersResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  std::string all;  // the files; whoever wants to know verifies them
+  for (const auto& file : request->director_metadata()) all += file.content();
+  const size_t at = all.find("\"quarantine\"");
+  for (auto& [serial, component] : components_) {
+    if (component.obeys) {
+      component.quarantined =
+          at != std::string::npos && all.find("\"" + serial + "\"", at) != std::string::npos;
+    }
+    if (component.quarantined) response->add_quarantined(serial);
+  }
   return grpc::Status::OK;
 }
 

@@ -28,6 +28,17 @@ struct FakeComponent {
   int64_t report_counter = 0;
   bool boots_badly = false;    // the next image does not come up
   bool loses_answers = false;  // goes down after an activation before it has answered
+  bool provisional = false;    // after an activation in a bundle
+  bool quarantined = false;
+  bool obeys = true;       // orders to stop
+  bool asks_user = false;  // the next image is to be confirmed
+  bool confirmed = false;
+  device::v1::GetReadingsResponse readings;
+  std::string bundle;  // of the last activation
+  std::string confirmed_by;
+  int activations = 0;
+  int commits = 0;
+  int reverts = 0;
   common::v1::FailureReason refusal = common::v1::FAILURE_REASON_UNSPECIFIED;  // of the next image
   common::v1::UpdatePhase last_update = common::v1::UPDATE_PHASE_UNSPECIFIED;
   std::string last_update_sha256;
@@ -58,6 +69,16 @@ class FakeDevice : public device::v1::DeviceService::Service {
                             device::v1::InstallImageResponse* response) override;
   grpc::Status ActivateImage(grpc::ServerContext*, const device::v1::ActivateImageRequest* request,
                              device::v1::ActivateImageResponse*) override;
+  grpc::Status ConfirmImage(grpc::ServerContext*, const device::v1::ConfirmImageRequest* request,
+                            device::v1::ConfirmImageResponse*) override;
+  grpc::Status CommitImage(grpc::ServerContext*, const device::v1::CommitImageRequest* request,
+                           device::v1::CommitImageResponse*) override;
+  grpc::Status RevertImage(grpc::ServerContext*, const device::v1::RevertImageRequest* request,
+                           device::v1::RevertImageResponse*) override;
+  grpc::Status GetReadings(grpc::ServerContext*, const device::v1::GetReadingsRequest*,
+                           device::v1::GetReadingsResponse* response) override;
+  grpc::Status ApplyOrders(grpc::ServerContext*, const device::v1::ApplyOrdersRequest* request,
+                           device::v1::ApplyOrdersResponse* response) override;
 
  private:
   const std::string id_;

@@ -122,13 +122,69 @@ absl::StatusOr<v1::InstallImageResponse> DeviceLink::InstallImage(const v1::Inst
   return response;
 }
 
-absl::Status DeviceLink::ActivateImage(absl::string_view ecu_serial, absl::string_view sha256) {
+absl::Status DeviceLink::ActivateImage(absl::string_view ecu_serial, absl::string_view sha256,
+                                       absl::string_view bundle) {
   rpc::CallContext context(kCallTimeout);
   v1::ActivateImageRequest request;
   request.set_ecu_serial(std::string(ecu_serial));
   request.set_sha256(std::string(sha256));
+  request.set_bundle(std::string(bundle));
   v1::ActivateImageResponse response;
   return rpc::FromGrpc(DeviceService::NewStub(channel_)->ActivateImage(context.get(), request, &response));
+}
+
+absl::Status DeviceLink::ConfirmImage(absl::string_view ecu_serial, absl::string_view sha256, bool confirm,
+                                      absl::string_view principal_id) {
+  rpc::CallContext context(kCallTimeout);
+  v1::ConfirmImageRequest request;
+  request.set_ecu_serial(std::string(ecu_serial));
+  request.set_sha256(std::string(sha256));
+  request.set_confirm(confirm);
+  request.set_principal_id(std::string(principal_id));
+  v1::ConfirmImageResponse response;
+  return rpc::FromGrpc(DeviceService::NewStub(channel_)->ConfirmImage(context.get(), request, &response));
+}
+
+absl::Status DeviceLink::CommitImage(absl::string_view ecu_serial, absl::string_view sha256) {
+  rpc::CallContext context(kCallTimeout);
+  v1::CommitImageRequest request;
+  request.set_ecu_serial(std::string(ecu_serial));
+  request.set_sha256(std::string(sha256));
+  v1::CommitImageResponse response;
+  return rpc::FromGrpc(DeviceService::NewStub(channel_)->CommitImage(context.get(), request, &response));
+}
+
+absl::Status DeviceLink::RevertImage(absl::string_view ecu_serial, absl::string_view sha256) {
+  rpc::CallContext context(kCallTimeout);
+  v1::RevertImageRequest request;
+  request.set_ecu_serial(std::string(ecu_serial));
+  request.set_sha256(std::string(sha256));
+  v1::RevertImageResponse response;
+  return rpc::FromGrpc(DeviceService::NewStub(channel_)->RevertImage(context.get(), request, &response));
+}
+
+absl::StatusOr<trust::Readings> DeviceLink::GetReadings() {
+  rpc::CallContext context(kDescriptionTimeout);
+  v1::GetReadingsResponse response;
+  RETURN_IF_ERROR(rpc::FromGrpc(
+      DeviceService::NewStub(channel_)->GetReadings(context.get(), v1::GetReadingsRequest(), &response)));
+  trust::Readings readings;
+  if (response.has_parked()) readings.parked = response.parked();
+  if (response.has_external_power()) readings.external_power = response.external_power();
+  if (response.has_battery_percent() && response.battery_percent() >= 0 &&
+      response.battery_percent() <= 100) {
+    readings.battery_percent = response.battery_percent();
+  }
+  return readings;
+}
+
+absl::StatusOr<std::set<std::string>> DeviceLink::ApplyOrders(const v1::ApplyOrdersRequest& orders) {
+  rpc::CallContext context(kCallTimeout);
+  v1::ApplyOrdersResponse response;
+  RETURN_IF_ERROR(
+      rpc::FromGrpc(DeviceService::NewStub(channel_)->ApplyOrders(context.get(), orders, &response)));
+  if (response.quarantined_size() > kMaxComponents) return Nonsense(device_id_, "stops too many components");
+  return std::set<std::string>(response.quarantined().begin(), response.quarantined().end());
 }
 
 }  // namespace countersign::gateway

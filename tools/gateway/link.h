@@ -4,12 +4,14 @@
 #define COUNTERSIGN_TOOLS_GATEWAY_LINK_H_
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/trust/preconditions.h"
 #include "countersign/device/v1/device.pb.h"
 
 namespace grpc {
@@ -50,7 +52,17 @@ class DeviceLink {
   // may stop reading early.
   absl::StatusOr<device::v1::InstallImageResponse> InstallImage(const device::v1::InstallHeader& header,
                                                                 const std::string& image_path);
-  absl::Status ActivateImage(absl::string_view ecu_serial, absl::string_view sha256);
+  // `bundle` is empty for an image that changes alone.
+  absl::Status ActivateImage(absl::string_view ecu_serial, absl::string_view sha256,
+                             absl::string_view bundle = "");
+  absl::Status ConfirmImage(absl::string_view ecu_serial, absl::string_view sha256, bool confirm,
+                            absl::string_view principal_id);
+  absl::Status CommitImage(absl::string_view ecu_serial, absl::string_view sha256);
+  absl::Status RevertImage(absl::string_view ecu_serial, absl::string_view sha256);
+  // What the device does not say is not known.
+  absl::StatusOr<trust::Readings> GetReadings();
+  // The components that are stopped now.
+  absl::StatusOr<std::set<std::string>> ApplyOrders(const device::v1::ApplyOrdersRequest& orders);
 
  private:
   const std::string device_id_;

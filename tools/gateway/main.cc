@@ -16,6 +16,9 @@
 #include "common/status/macros.h"
 #include "tools/ctl/session.h"
 #include "tools/gateway/agent.h"
+#include "tools/gateway/agent_commands.h"
+#include "tools/gateway/desk.h"
+#include "tools/gateway/incidents.h"
 #include "tools/gateway/link.h"
 #include "tools/gateway/reporter.h"
 #include "tools/gateway/state.h"
@@ -41,60 +44,66 @@ absl::Status Need(const std::string& flag, const std::string& value) {
 
 // What `run` and `report` share.
 struct Parts {
+  Incidents incidents;
   std::unique_ptr<State> state;
   std::unique_ptr<crypto::Signer> key;
   std::unique_ptr<crypto::Signer> proxy_key;  // may be null
   std::unique_ptr<Reporter> reporter;
 };
 
-absl::StatusOr<Parts> MakeParts(const Flags& flags) {
+absl::Status MakeParts(const Flags& flags, Parts& parts) {
   for (const auto& [flag, value] : {std::pair("--id", flags.id), std::pair("--dir", flags.dir),
                                     std::pair("--lan", flags.lan), std::pair("--key", flags.key)}) {
     RETURN_IF_ERROR(Need(flag, value));
   }
-  Parts parts;
   ASSIGN_OR_RETURN(parts.state, State::Open(flags.dir));
   ASSIGN_OR_RETURN(parts.key, crypto::OpenSigner(flags.key));
   if (!flags.proxy_key.empty()) {
     ASSIGN_OR_RETURN(parts.proxy_key, crypto::OpenSigner(flags.proxy_key));
   }
-  return parts;
+  return absl::OkStatus();
 }
 
 absl::Status AddReporter(ctl::Session& session, const Flags& flags, Parts& parts) {
   ASSIGN_OR_RETURN(const auto inventory, session.Dial("inventory"));
   const ReporterKeys keys = {.manifest = parts.key.get(), .proxy = parts.proxy_key.get()};
-  parts.reporter = std::make_unique<Reporter>(flags.id, keys, inventory, parts.state.get());
+  parts.reporter = std::make_unique<Reporter>(flags.id, keys, inventory, &parts.incidents, parts.state.get());
   return absl::OkStatus();
 }
 
 absl::Status RunAgent(ctl::Session& session, const Flags& flags) {
   RETURN_IF_ERROR(Need("--director-root", flags.director_root));
   RETURN_IF_ERROR(Need("--image-root", flags.image_root));
-  ASSIGN_OR_RETURN(Parts parts, MakeParts(flags));
+  Parts parts;
+  RETURN_IF_ERROR(MakeParts(flags, parts));
   RETURN_IF_ERROR(AddReporter(session, flags, parts));
   RETURN_IF_ERROR(parts.state->LockForAgent());
+  Desk desk;
   UpdaterOptions options = flags.updates;
+  options.gateway_id = flags.id;
   options.downloads.delta_wait = absl::Seconds(flags.delta_wait_seconds);
   options.reboot_timeout = absl::Seconds(flags.reboot_timeout_seconds);
   ASSIGN_OR_RETURN(options.director_root, ReadFile(flags.director_root));
   ASSIGN_OR_RETURN(options.image_root, ReadFile(flags.image_root));
   ASSIGN_OR_RETURN(const auto rollout, session.Dial("rollout"));
   ASSIGN_OR_RETURN(const auto package_store, session.Dial("package-store"));
-  Updater updater(options, rollout, package_store, parts.state.get());
+  std::unique_ptr<Updater> updater;
+  options.on_change = [&] { desk.Show(updater->confirmations(), updater->progress()); };
+  updater = std::make_unique<Updater>(options, rollout, package_store, &parts.incidents, parts.state.get());
   // Whoever is safe when the power goes needs no other way to stop.
   struct sigaction action = {};
   action.sa_handler = [](int) { _exit(0); };
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-  Agent({.lan = flags.lan, .check_in_interval = absl::Seconds(flags.check_in_seconds)}, rollout,
-        parts.reporter.get(), &updater)
+  Agent({.lan = flags.lan, .dir = flags.dir, .check_in_interval = absl::Seconds(flags.check_in_seconds)},
+        rollout, parts.reporter.get(), updater.get(), &parts.incidents, &desk)
       .Run();
   return absl::OkStatus();
 }
 
 absl::Status ReportOnce(ctl::Session& session, const Flags& flags) {
-  ASSIGN_OR_RETURN(Parts parts, MakeParts(flags));
+  Parts parts;
+  RETURN_IF_ERROR(MakeParts(flags, parts));
   RETURN_IF_ERROR(AddReporter(session, flags, parts));
   ASSIGN_OR_RETURN(const std::vector<Socket> sockets, ListSockets(flags.lan));
   ASSIGN_OR_RETURN(const ReportOutcome outcome, parts.reporter->Report(sockets));
@@ -154,9 +163,13 @@ int main(int argc, char** argv) {
                   "bytes of the images that components run, which deltas are made from, that are kept")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  run->add_option("--quarantine-hook", flags.updates.quarantine_hook,
+                  "program that cuts a device off the network that does not obey a quarantine: called with "
+                  "cut|restore, device id, ecu serial");
   session.AddVerb(app, "report", "Ask the devices once and report to the inventory",
                   [&] { return ReportOnce(session, flags); });
   AddUserCommands(app, session, flags.id);
+  AddAgentCommands(app, session, flags.dir);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,10 +2,13 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock/clock.h"
+#include "common/crypto/random.h"
 #include "common/log/log.h"
 #include "common/rpc/channel.h"
 #include "common/status/errors.h"
@@ -21,6 +24,8 @@ namespace v1 = countersign::inventory::v1;
 using v1::InventoryService;
 
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
+// Of all devices together that were never reported before.
+constexpr absl::Duration kStrangersTime = absl::Seconds(10);
 // What the inventory takes as part of a manifest: a report beyond it would have the whole manifest refused,
 // and one broken device must not silence a home.
 constexpr trust::JsonLimits kReportLimits = {
@@ -56,14 +61,25 @@ absl::StatusOr<trust::Envelope> TakeReport(const device::v1::GetDescriptionRespo
   return envelope;
 }
 
-void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::Signer* proxy,
-                  Survey& survey) {
+// Nobody being there is no news: devices come and go.
+void NoteNonsense(const Socket& socket, const absl::Status& status, Incidents& incidents) {
+  log::Warn("device does not report", {{"device", socket.device_id}, {"error", status}});
+  if (absl::IsUnavailable(status) || absl::IsCancelled(status)) return;
+  const std::string reason = ReasonOf(status);
+  incidents.Note(absl::IsDeadlineExceeded(status) ? "DEVICE_SILENT"
+                 : reason.empty()                 ? "DEVICE_NONSENSE"
+                                                  : absl::string_view(reason),
+                 socket.device_id, "", status.message());
+}
+
+void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::Signer* proxy, Survey& survey,
+                  Incidents& incidents) {
   DeviceLink link(socket);
   const absl::StatusOr<device::v1::GetDescriptionResponse> device = link.GetDescription();
   const absl::StatusOr<std::vector<std::string>> reports =
       device.ok() ? link.GetVersionReports(nonce) : absl::StatusOr<std::vector<std::string>>(device.status());
   if (!reports.ok()) {
-    log::Warn("device does not report", {{"device", socket.device_id}, {"error", reports.status()}});
+    NoteNonsense(socket, reports.status(), incidents);
     return;
   }
   survey.sockets.push_back(socket);
@@ -72,12 +88,17 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
     absl::StatusOr<trust::Envelope> envelope = TakeReport(*device, bytes, nonce, proxy, report);
     if (!envelope.ok()) {
       log::Warn("report left out", {{"device", socket.device_id}, {"error", envelope.status()}});
+      const std::string reason = ReasonOf(envelope.status());
+      if (reason != "FLAG_MISSING") {
+        incidents.Note(reason.empty() ? "DEVICE_NONSENSE" : absl::string_view(reason), socket.device_id,
+                       report.ecu_serial, envelope.status().message());
+      }
       continue;
     }
     const size_t size = envelope->Serialise().size();
     if (survey.reports.size() + survey.rivals.size() == trust::ManifestLimits().max_reports ||
         survey.reports_bytes + size > kMaxReportsBytes) {
-      log::Warn("report left out: the manifest is full", {{"device", socket.device_id}});
+      incidents.Note("MANIFEST_FULL", socket.device_id, report.ecu_serial, "its report is left out");
       return;
     }
     PresentComponent component = {.socket = socket,
@@ -86,7 +107,10 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
                                   .sha256 = report.sha256,
                                   .version = report.version};
     for (const device::v1::ComponentDescription& described : device->components()) {
-      if (described.ecu_serial() == report.ecu_serial) component.constrained = described.constrained();
+      if (described.ecu_serial() != report.ecu_serial) continue;
+      component.constrained = described.constrained();
+      component.quarantined = described.quarantined();
+      component.provisional = described.provisional();
     }
     survey.reports_bytes += size + 1;
     component.report = survey.reports.size();
@@ -106,65 +130,109 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
 
 }  // namespace
 
-Survey SurveyDevices(const std::vector<Socket>& sockets, absl::string_view nonce,
-                     const crypto::Signer* proxy) {
+Survey SurveyDevices(const std::vector<Socket>& sockets, const std::set<std::string>& known,
+                     absl::string_view nonce, const crypto::Signer* proxy, Incidents& incidents) {
   Survey survey;
-  for (const Socket& socket : sockets) SurveyDevice(socket, nonce, proxy, survey);
+  std::vector<Socket> strangers;
+  for (const Socket& socket : sockets) {
+    if (known.contains(socket.device_id)) {
+      SurveyDevice(socket, nonce, proxy, survey, incidents);
+    } else {
+      strangers.push_back(socket);
+    }
+  }
+  // Not always the same ones: a real device must have its turn among many that are none.
+  absl::BitGen generator;
+  std::shuffle(strangers.begin(), strangers.end(), generator);
+  const absl::Time enough = SystemClock().Now() + kStrangersTime;
+  for (const Socket& socket : strangers) {
+    if (SystemClock().Now() > enough) {
+      incidents.Note(
+          "TOO_MANY_STRANGERS", "", "",
+          absl::StrCat(strangers.size(), " devices that were never reported before answer slowly"));
+      break;
+    }
+    SurveyDevice(socket, nonce, proxy, survey, incidents);
+  }
   return survey;
 }
 
-void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey) {
+void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey, Incidents& incidents) {
   for (auto& [serial, claim] : survey.rivals) {
     const auto key = keys.find(serial);
     PresentComponent& holder = survey.components.at(serial);
-    if (key == keys.end() || survey.reports[holder.report].VerifyBy(key->second).ok() ||
-        !claim.report.VerifyBy(key->second).ok()) {
-      continue;
+    const bool holder_proves = key != keys.end() && survey.reports[holder.report].VerifyBy(key->second).ok();
+    const bool rival_proves = key != keys.end() && claim.report.VerifyBy(key->second).ok();
+    std::string loser = claim.component.socket.device_id;
+    if (!holder_proves && rival_proves) {
+      loser = holder.socket.device_id;
+      claim.component.report = holder.report;
+      survey.reports[holder.report] = std::move(claim.report);
+      holder = std::move(claim.component);
     }
-    log::Warn("component taken from a device that does not prove itself",
-              {{"ecu_serial", serial},
-               {"device", holder.socket.device_id},
-               {"proved", claim.component.socket.device_id}});
-    claim.component.report = holder.report;
-    survey.reports[holder.report] = std::move(claim.report);
-    holder = std::move(claim.component);
+    incidents.Note("COMPONENT_CLAIMED_TWICE", loser, serial,
+                   absl::StrCat("counts as device ", holder.socket.device_id, "'s"));
   }
   survey.rivals.clear();
 }
 
-absl::StatusOr<std::string> PackManifest(const Survey& survey, absl::string_view gateway_id,
-                                         absl::string_view nonce, int64_t counter, absl::Time now,
-                                         const crypto::Signer& signer) {
+absl::StatusOr<std::string> PackManifest(const Survey& survey, const std::vector<trust::Incident>& incidents,
+                                         absl::string_view gateway_id, absl::string_view nonce,
+                                         int64_t counter, absl::Time now, const crypto::Signer& signer) {
   trust::GatewayManifest manifest;
   manifest.gateway_id = std::string(gateway_id);
   manifest.nonce = std::string(nonce);
   manifest.manifest_counter = counter;
   manifest.time = now;
-  for (const trust::Envelope& report : survey.reports) manifest.reports.push_back(report);
+  manifest.incidents = incidents;
+  std::set<size_t> provisional;
+  for (const auto& [serial, component] : survey.components) {
+    if (component.provisional) provisional.insert(component.report);
+  }
+  for (size_t i = 0; i < survey.reports.size(); ++i) {
+    if (!provisional.contains(i)) manifest.reports.push_back(survey.reports[i]);
+  }
   trust::Envelope envelope = manifest.ToEnvelope();
   RETURN_IF_ERROR(envelope.Sign(signer));
   return envelope.Serialise();
 }
 
+std::set<std::string> Reporter::KnownDevices() const {
+  std::set<std::string> known;
+  for (const auto& [serial, component] : state_.components()) known.insert(component.device_id);
+  return known;
+}
+
+Survey Reporter::SurveyAlone(const std::vector<Socket>& sockets) {
+  // The reports go nowhere, so that whoever reads them learns nothing that could be used again.
+  return SurveyDevices(sockets, KnownDevices(), absl::StrCat("alone-", crypto::RandomHex(16)), keys_.proxy,
+                       incidents_);
+}
+
 absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& sockets) {
   rpc::CallContext context(kCallTimeout);
   v1::CreateChallengeResponse challenge;
-  RETURN_IF_ERROR(
+  const absl::Status challenged =
       rpc::FromGrpc(InventoryService::NewStub(inventory_)
-                        ->CreateChallenge(context.get(), v1::CreateChallengeRequest(), &challenge)));
+                        ->CreateChallenge(context.get(), v1::CreateChallengeRequest(), &challenge));
+  incidents_.NoteIfForged("inventory", challenged);
+  RETURN_IF_ERROR(challenged);
   ReportOutcome outcome;
-  outcome.survey = SurveyDevices(sockets, challenge.nonce(), keys_.proxy);
+  outcome.survey = SurveyDevices(sockets, KnownDevices(), challenge.nonce(), keys_.proxy, incidents_);
   if (!outcome.survey.rivals.empty()) {
     ASSIGN_OR_RETURN(const auto keys, RegisteredKeys());
-    Settle(keys, outcome.survey);
+    Settle(keys, outcome.survey, incidents_);
   }
-  absl::StatusOr<v1::SubmitManifestResponse> response = Submit(outcome.survey, challenge.nonce(), 1);
+  const std::vector<trust::Incident> incidents = incidents_.pending();
+  absl::StatusOr<v1::SubmitManifestResponse> response =
+      Submit(outcome.survey, incidents, challenge.nonce(), 1);
   if (ReasonOf(response.status()) == "COUNTER_REPLAYED") {
     ASSIGN_OR_RETURN(const int64_t last, LastCounter());
     log::Warn("the inventory has seen a higher manifest counter: going on from there", {{"counter", last}});
-    response = Submit(outcome.survey, challenge.nonce(), last + 1);
+    response = Submit(outcome.survey, incidents, challenge.nonce(), last + 1);
   }
   RETURN_IF_ERROR(response.status());
+  incidents_.Reported(incidents);
   outcome.response = *std::move(response);
   int accepted = 0;
   for (const v1::ComponentResult& result : outcome.response.results()) {
@@ -183,12 +251,14 @@ absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& socket
   return outcome;
 }
 
-absl::StatusOr<v1::SubmitManifestResponse> Reporter::Submit(const Survey& survey, absl::string_view nonce,
+absl::StatusOr<v1::SubmitManifestResponse> Reporter::Submit(const Survey& survey,
+                                                            const std::vector<trust::Incident>& incidents,
+                                                            absl::string_view nonce,
                                                             int64_t minimum_counter) {
   ASSIGN_OR_RETURN(const int64_t counter, state_.NextManifestCounter(minimum_counter));
   v1::SubmitManifestRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_manifest(),
-                   PackManifest(survey, gateway_id_, nonce, counter, SystemClock().Now(), *keys_.manifest));
+  ASSIGN_OR_RETURN(*request.mutable_manifest(), PackManifest(survey, incidents, gateway_id_, nonce, counter,
+                                                             clock_.Now(), *keys_.manifest));
   rpc::CallContext context(kCallTimeout);
   v1::SubmitManifestResponse response;
   RETURN_IF_ERROR(rpc::FromGrpc(
@@ -232,7 +302,7 @@ absl::Status Reporter::Remember(const ReportOutcome& outcome) {
     const auto component = outcome.survey.components.find(result.ecu_serial());
     if (!result.accepted() || component == outcome.survey.components.end()) continue;
     known[result.ecu_serial()] = {component->second.hardware_id, component->second.release_counter,
-                                  component->second.sha256};
+                                  component->second.sha256, component->second.socket.device_id};
   }
   return state_.SaveComponents(std::move(known));
 }

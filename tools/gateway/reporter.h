@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/clock/clock.h"
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/trust/envelope.h"
 #include "countersign/device/v1/device.pb.h"
 #include "countersign/inventory/v1/inventory.pb.h"
+#include "tools/gateway/incidents.h"
 #include "tools/gateway/link.h"
 #include "tools/gateway/state.h"
 
@@ -35,6 +38,9 @@ struct PresentComponent {
   int64_t release_counter = 0;  // of the image that it runs
   std::string sha256;           // of the image that it runs
   std::string version;
+  bool quarantined = false;  // it does not operate, by order
+  // It runs the image on the way of a bundle, and may yet go back: what it says it runs is nothing to report.
+  bool provisional = false;
   size_t report = 0;  // its place in Survey::reports
 };
 
@@ -59,23 +65,25 @@ struct ReporterKeys {
   const crypto::Signer* proxy = nullptr;  // for constrained components (FOTA-K); may be null
 };
 
-// Asks every device on `sockets` for its reports to `nonce`. A device that does not answer, or answers
-// nonsense, is logged and left out; it does not silence the others. A report of a constrained component,
-// which has no signature, is signed with `proxy`, if it is what its device may say: a version report to this
-// nonce, of a component that the device describes as constrained, marked as proxied. The proxy key signs
-// nothing else. A component that two devices claim is the first's, until Settle().
-Survey SurveyDevices(const std::vector<Socket>& sockets, absl::string_view nonce,
-                     const crypto::Signer* proxy);
+// Asks the devices on `sockets` for their reports to `nonce`, those of `known` first: what strangers have to
+// say must not fill the manifest before it, nor keep the home waiting, so all strangers together have a
+// limited time. A device that does not answer, or answers nonsense, is logged and left out; it does not
+// silence the others, and nonsense is noted in `incidents`. A report of a constrained component, which has no
+// signature, is signed with `proxy`, if it is what its device may say: a version report to this nonce, of a
+// component that the device describes as constrained, marked as proxied. The proxy key signs nothing else. A
+// component that two devices claim is the first's, until Settle().
+Survey SurveyDevices(const std::vector<Socket>& sockets, const std::set<std::string>& known,
+                     absl::string_view nonce, const crypto::Signer* proxy, Incidents& incidents);
 
 // Gives each component with rivals to the one whose report its registered key signed: a device that only
 // calls itself by another's serial number must not displace it. Without such a one, or such a key, it stays
 // the first's.
-void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey);
+void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey, Incidents& incidents);
 
-// The signed gateway manifest.
-absl::StatusOr<std::string> PackManifest(const Survey& survey, absl::string_view gateway_id,
-                                         absl::string_view nonce, int64_t counter, absl::Time now,
-                                         const crypto::Signer& signer);
+// The signed gateway manifest. Of a component that runs an image provisionally there is no report in it.
+absl::StatusOr<std::string> PackManifest(const Survey& survey, const std::vector<trust::Incident>& incidents,
+                                         absl::string_view gateway_id, absl::string_view nonce,
+                                         int64_t counter, absl::Time now, const crypto::Signer& signer);
 
 // What the inventory said to a manifest, and what was in it.
 struct ReportOutcome {
@@ -85,16 +93,29 @@ struct ReportOutcome {
 
 class Reporter {
  public:
-  // `state` outlives it. `inventory` is the channel to the service.
-  Reporter(std::string gateway_id, ReporterKeys keys, std::shared_ptr<grpc::Channel> inventory, State* state)
-      : gateway_id_(std::move(gateway_id)), keys_(keys), inventory_(std::move(inventory)), state_(*state) {}
+  // `incidents` and `state` outlive it. `inventory` is the channel to the service.
+  Reporter(std::string gateway_id, ReporterKeys keys, std::shared_ptr<grpc::Channel> inventory,
+           Incidents* incidents, State* state, const Clock* clock = &SystemClock())
+      : gateway_id_(std::move(gateway_id)),
+        keys_(keys),
+        inventory_(std::move(inventory)),
+        incidents_(*incidents),
+        state_(*state),
+        clock_(*clock) {}
 
-  // One challenge, one survey, one manifest. Logs every component that the inventory refuses. The server's
-  // error when it takes nothing.
+  // One challenge, one survey, one manifest, with the incidents since the last one. Logs every component that
+  // the inventory refuses. The server's error when it takes nothing: rpc::RetryDelayOf() tells when to come
+  // again.
   absl::StatusOr<ReportOutcome> Report(const std::vector<Socket>& sockets);
 
+  // Asks the devices without telling anyone: to find them while the inventory is away.
+  Survey SurveyAlone(const std::vector<Socket>& sockets);
+
  private:
-  absl::StatusOr<inventory::v1::SubmitManifestResponse> Submit(const Survey& survey, absl::string_view nonce,
+  std::set<std::string> KnownDevices() const;
+  absl::StatusOr<inventory::v1::SubmitManifestResponse> Submit(const Survey& survey,
+                                                               const std::vector<trust::Incident>& incidents,
+                                                               absl::string_view nonce,
                                                                int64_t minimum_counter);
   // The counter that the inventory saw last: a gateway whose disk was replaced goes on from there.
   absl::StatusOr<int64_t> LastCounter();
@@ -105,7 +126,9 @@ class Reporter {
   const std::string gateway_id_;
   const ReporterKeys keys_;
   const std::shared_ptr<grpc::Channel> inventory_;
+  Incidents& incidents_;
   State& state_;
+  const Clock& clock_;
 };
 
 }  // namespace countersign::gateway

@@ -4,8 +4,11 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/crypto/signer.h"
 #include "common/testing/status_matchers.h"
 #include "common/trust/keys.h"
@@ -40,10 +43,19 @@ class ReporterTest : public ::testing::Test {
   Survey Ask() {
     const auto sockets = ListSockets(lan_);
     EXPECT_OK(sockets);
-    return SurveyDevices(*sockets, kNonce, proxy_.get());
+    return SurveyDevices(*sockets, known_, kNonce, proxy_.get(), incidents_);
+  }
+
+  // Why the gateway tells of each device.
+  std::map<std::string, std::string> Noted() {
+    std::map<std::string, std::string> noted;
+    for (const trust::Incident& one : incidents_.pending()) noted[one.device_id] = one.reason;
+    return noted;
   }
 
   std::string lan_;
+  std::set<std::string> known_ = {"a", "b", "c"};
+  Incidents incidents_;
   const std::shared_ptr<const crypto::Signer> key_ = NewKey();
   const std::shared_ptr<const crypto::Signer> proxy_ = NewKey();
 };
@@ -54,7 +66,7 @@ TEST_F(ReporterTest, AManifestHoldsWhatTheDevicesSignedAndWhatTheGatewaySignedFo
   const Survey survey = Ask();
   EXPECT_THAT(survey.components, SizeIs(2));
   EXPECT_TRUE(survey.components.at("L-2").constrained);
-  const auto bytes = PackManifest(survey, "home-1", kNonce, 5, kNow, *key_);
+  const auto bytes = PackManifest(survey, incidents_.pending(), "home-1", kNonce, 5, kNow, *key_);
   ASSERT_OK(bytes);
   const auto envelope = trust::ParseManifestEnvelope(*bytes);
   ASSERT_OK(envelope);
@@ -102,6 +114,43 @@ TEST_F(ReporterTest, NonsenseIsLeftOutAndSilencesNobody) {
   const Survey survey = Ask();
   EXPECT_THAT(survey.components, ElementsAre(Pair("G-1", ::testing::_)));
   EXPECT_THAT(survey.reports, SizeIs(1));
+  // The server is told of whom this is, and why.
+  EXPECT_THAT(Noted(), ElementsAre(Pair("babbler", "MALFORMED_METADATA"), Pair("bloat", "DEVICE_NONSENSE"),
+                                   Pair("flood", "DEVICE_NONSENSE"), Pair("hydra", "DEVICE_NONSENSE"),
+                                   Pair("liar", "DEVICE_NONSENSE")));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes,
+                       PackManifest(survey, incidents_.pending(), "home-1", kNonce, 5, kNow, *key_));
+  ASSERT_OK_AND_ASSIGN(const trust::Envelope envelope, trust::ParseManifestEnvelope(bytes));
+  ASSERT_OK_AND_ASSIGN(const trust::GatewayManifest manifest, trust::GatewayManifest::Parse(envelope));
+  EXPECT_THAT(manifest.incidents, SizeIs(5));
+}
+
+// Attack: forged devices fill the manifest before the real ones are asked.
+TEST_F(ReporterTest, WhoWasReportedBeforeIsAskedFirst) {
+  std::vector<std::unique_ptr<FakeDevice>> forged;
+  for (int i = 0; i < 9; ++i) {
+    std::map<std::string, FakeComponent> many;
+    for (int j = 0; j < kMaxComponents; ++j) many[absl::StrCat("X-", i, "-", j)] = {.key = key_};
+    forged.push_back(std::make_unique<FakeDevice>(lan_, absl::StrCat("0-", i), many));
+  }
+  FakeDevice real(lan_, "z-real", {{"Z-1", {.key = key_}}});
+  known_ = {"z-real"};
+  const Survey survey = Ask();
+  EXPECT_THAT(survey.reports, SizeIs(trust::ManifestLimits().max_reports));
+  EXPECT_EQ(survey.components.count("Z-1"), 1u);
+  EXPECT_EQ(survey.components.at("Z-1").report, 0u);
+}
+
+// An image that may yet go back with its bundle is not reported as what runs.
+TEST_F(ReporterTest, AProvisionalImageIsNotReported) {
+  FakeDevice lamp(lan_, "lamp", {{"L-1", {.key = key_, .provisional = true}}, {"L-2", {.key = key_}}});
+  const Survey survey = Ask();
+  EXPECT_TRUE(survey.components.at("L-1").provisional);
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, PackManifest(survey, {}, "home-1", kNonce, 5, kNow, *key_));
+  ASSERT_OK_AND_ASSIGN(const trust::Envelope envelope, trust::ParseManifestEnvelope(bytes));
+  ASSERT_OK_AND_ASSIGN(const trust::GatewayManifest manifest, trust::GatewayManifest::Parse(envelope));
+  ASSERT_THAT(manifest.reports, SizeIs(1));
+  EXPECT_EQ(trust::VersionReport::Parse(*manifest.reports[0])->ecu_serial, "L-2");
 }
 
 TEST_F(ReporterTest, WhatTheInventoryWouldNotReadIsNotPutIntoTheManifest) {
@@ -124,7 +173,7 @@ TEST_F(ReporterTest, WhatTheInventoryWouldNotReadIsNotPutIntoTheManifest) {
   odd.raw_reports = {with(std::string(14, '[') + std::string(14, ']')), with(values + "]")};
   const Survey survey = Ask();
   EXPECT_THAT(survey.reports, SizeIs(1));
-  const auto bytes = PackManifest(survey, "home-1", kNonce, 5, kNow, *key_);
+  const auto bytes = PackManifest(survey, incidents_.pending(), "home-1", kNonce, 5, kNow, *key_);
   ASSERT_OK(bytes);
   EXPECT_OK(trust::ParseManifestEnvelope(*bytes));
 }
@@ -144,13 +193,15 @@ TEST_F(ReporterTest, AComponentThatTwoClaimIsTheOnesWhoProvesItself) {
   FakeDevice late(lan_, "c", {{"L-1", {.key = stranger}}});
   Survey survey = Ask();
   EXPECT_THAT(survey.rivals, SizeIs(2));
-  Settle({{"L-1", key_->public_key()}}, survey);
+  Settle({{"L-1", key_->public_key()}}, survey, incidents_);
   ASSERT_THAT(survey.reports, SizeIs(1));
   EXPECT_OK(survey.reports[0].VerifyBy(key_->public_key()));
   EXPECT_EQ(survey.components.at("L-1").socket.device_id, "b");
+  EXPECT_THAT(Noted(),
+              ElementsAre(Pair("a", "COMPONENT_CLAIMED_TWICE"), Pair("c", "COMPONENT_CLAIMED_TWICE")));
 
   survey = Ask();
-  Settle({}, survey);
+  Settle({}, survey, incidents_);
   EXPECT_EQ(survey.components.at("L-1").socket.device_id, "a");
 }
 
@@ -188,7 +239,7 @@ TEST_F(ReporterTest, TheProxyKeySignsNothingButProxiedReportsToThisNonce) {
   EXPECT_FALSE(signs(manifest.ToEnvelope()));
   // Without a proxy key nothing is signed at all.
   lamp.raw_reports = {report.ToEnvelope().Serialise()};
-  EXPECT_THAT(SurveyDevices(*ListSockets(lan_), kNonce, nullptr).reports, IsEmpty());
+  EXPECT_THAT(SurveyDevices(*ListSockets(lan_), {}, kNonce, nullptr, incidents_).reports, IsEmpty());
 }
 
 TEST_F(ReporterTest, AFolderThatIsNotThereIsAnError) {

@@ -49,7 +49,12 @@ json ToJson(const Attempt& attempt) {
           {"phase", common::v1::UpdatePhase_Name(attempt.phase)},
           {"reason", common::v1::FailureReason_Name(attempt.reason)},
           {"detail", attempt.detail},
-          {"reported", attempt.reported}};
+          {"reported", attempt.reported},
+          {"bundle", attempt.bundle},
+          {"target_path", attempt.target_path},
+          {"version", attempt.version},
+          {"approval_result", attempt.approval_result},
+          {"offline", attempt.offline}};
 }
 
 // Throws json::exception for another type than is written.
@@ -58,7 +63,7 @@ Attempt ToAttempt(const json& value) {
   attempt.sha256 = value.at("sha256").get<std::string>();
   attempt.director_version = value.at("director_version").get<int64_t>();
   attempt.stage = static_cast<Attempt::Stage>(
-      std::clamp(value.at("stage").get<int>(), 0, static_cast<int>(Attempt::Stage::kEnded)));
+      std::clamp(value.at("stage").get<int>(), 0, static_cast<int>(Attempt::Stage::kReverting)));
   attempt.cuts = value.at("cuts").get<int>();
   attempt.activate_time = absl::FromUnixSeconds(value.at("activate_time").get<int64_t>());
   attempt.rolled_back_before = value.at("rolled_back_before").get<bool>();
@@ -66,6 +71,11 @@ Attempt ToAttempt(const json& value) {
   common::v1::FailureReason_Parse(value.at("reason").get<std::string>(), &attempt.reason);
   attempt.detail = value.at("detail").get<std::string>();
   attempt.reported = value.at("reported").get<bool>();
+  attempt.bundle = value.value("bundle", "");
+  attempt.target_path = value.value("target_path", "");
+  attempt.version = value.value("version", "");
+  attempt.approval_result = value.value("approval_result", "");
+  attempt.offline = value.value("offline", false);
   return attempt;
 }
 
@@ -139,7 +149,8 @@ absl::Status State::Load() {
   try {
     for (const auto& [serial, value] : known.items()) {
       components_[serial] = {value.at("hardware_id").get<std::string>(),
-                             value.at("release_counter").get<int64_t>(), value.value("sha256", "")};
+                             value.at("release_counter").get<int64_t>(), value.value("sha256", ""),
+                             value.value("device_id", "")};
     }
   } catch (const json::exception&) {
     return Damaged(components);
@@ -149,6 +160,9 @@ absl::Status State::Load() {
   } catch (const json::exception&) {
     return Damaged(attempts);
   }
+  const std::string cut_off = absl::StrCat(folder_, "/cut-off.json");
+  ASSIGN_OR_RETURN(const json cut, ReadObject(cut_off));
+  for (const auto& [serial, unused] : cut.items()) cut_off_.insert(serial);
   return absl::OkStatus();
 }
 
@@ -182,7 +196,8 @@ absl::Status State::SaveComponents(std::map<std::string, KnownComponent> compone
   for (const auto& [serial, component] : components) {
     object[serial] = {{"hardware_id", component.hardware_id},
                       {"release_counter", component.release_counter},
-                      {"sha256", component.sha256}};
+                      {"sha256", component.sha256},
+                      {"device_id", component.device_id}};
   }
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder_, "/components.json"), object.dump(1)));
   components_ = std::move(components);
@@ -198,6 +213,22 @@ absl::Status State::SaveAttempt(const std::string& ecu_serial, const Attempt& at
   std::map<std::string, Attempt> attempts = attempts_;
   attempts[ecu_serial] = attempt;
   return WriteAttempts(attempts);
+}
+
+absl::Status State::SaveAttempts(const std::map<std::string, Attempt>& changed) {
+  std::map<std::string, Attempt> attempts = attempts_;
+  for (const auto& [serial, attempt] : changed) attempts[serial] = attempt;
+  return WriteAttempts(attempts);
+}
+
+absl::Status State::SaveCutOff(std::set<std::string> cut_off) {
+  if (cut_off == cut_off_) return absl::OkStatus();
+  json object = json::object();
+  for (const std::string& serial : cut_off) object[serial] = true;
+  RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder_, "/cut-off.json"),
+                                      object.dump(1, ' ', false, json::error_handler_t::replace)));
+  cut_off_ = std::move(cut_off);
+  return absl::OkStatus();
 }
 
 absl::Status State::RemoveAttempt(const std::string& ecu_serial) {

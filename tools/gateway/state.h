@@ -4,6 +4,8 @@
 //   manifest-counter     counter of the last manifest that may have left
 //   components.json      components that the inventory knows from this gateway, with what they last ran
 //   attempts.json        installations that are under way or have failed
+//   cut-off.json         components that were cut off the network
+//   inbox                requests of the terminal to the agent: see inbox.h
 //   metadata/director    last verified metadata, one file per role, and roots/ with every root in between
 //   metadata/images      the same of the image repository
 //   images               see image_file.h
@@ -14,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -29,18 +32,26 @@ namespace countersign::gateway {
 struct KnownComponent {
   std::string hardware_id;
   int64_t release_counter = 0;
-  std::string sha256;  // of the image that it ran last; empty if that was not kept yet
+  std::string sha256;     // of the image that it ran last; empty if that was not kept yet
+  std::string device_id;  // that it was last found on; empty if that was not kept yet
 
   friend bool operator==(const KnownComponent&, const KnownComponent&) = default;
 };
 
 // An image on its way to one component.
 struct Attempt {
+  // The numbers are on disk.
   enum class Stage {
-    kTransferring,  // the server knows UPDATING: the device may have begun to write
-    kActivating,    // the device is being told to boot into it; nobody knows whether it has heard
-    kActivated,     // it has heard: the outcome is awaited
-    kEnded,         // see `phase`
+    kTransferring = 0,  // the server knows UPDATING: the device may have begun to write
+    kActivating = 1,    // the device is being told to boot into it; nobody knows whether it has heard
+    kActivated = 2,     // it has heard: the outcome is awaited
+    kEnded = 3,         // see `phase`
+    kConfirming = 4,    // in the inactive slot; the device wants the user's word before it boots it
+    kTransferred = 5,   // in the inactive slot, and may be booted
+    // Only of a bundle:
+    kProvisional = 6,  // it runs, and can still go back
+    kCommitting = 7,   // all of the bundle run well: from here on none goes back
+    kReverting = 8,    // another one did not: back to the old image; `reason` and `detail` say why
   };
   std::string sha256;
   int64_t director_version = 0;  // of the Director's targets that named it
@@ -48,7 +59,13 @@ struct Attempt {
   int cuts = 0;              // transfers and orders to the device that were cut off
   absl::Time activate_time;  // since when the outcome is awaited
   bool rolled_back_before =
-      false;  // the device told of a rollback of this image before it was told to boot into it
+      false;                // the device told of a rollback of this image before it was told to boot into it
+  std::string bundle;       // what it changes together with; empty if it changes alone
+  std::string target_path;  // of the image
+  std::string version;      // of the image
+  std::string approval_result;  // what the device found, if it did not find it in order: see trust.md
+  // From a package that was brought, so that the server did not have to agree, and does not call it back.
+  bool offline = false;
   // kEnded: FAILED or ROLLED_BACK, and why; VERIFYING when the device says that it runs the image, which only
   // its signed report proves.
   common::v1::UpdatePhase phase = common::v1::UPDATE_PHASE_UNSPECIFIED;
@@ -104,12 +121,18 @@ class State {
   // The attempt at a component; nullptr if there is none.
   const Attempt* FindAttempt(const std::string& ecu_serial) const;
   absl::Status SaveAttempt(const std::string& ecu_serial, const Attempt& attempt);
+  // Several at once: after a power cut all of them are there, or none.
+  absl::Status SaveAttempts(const std::map<std::string, Attempt>& attempts);
   absl::Status RemoveAttempt(const std::string& ecu_serial);
 
   MetadataStore& director() { return director_; }
   MetadataStore& images() { return images_; }
   // Where images are kept.
   std::string image_folder() const;
+
+  // Components that a program cut off the network because they do not obey a quarantine.
+  const std::set<std::string>& cut_off() const { return cut_off_; }
+  absl::Status SaveCutOff(std::set<std::string> cut_off);
 
  private:
   State(std::string folder, MetadataStore director, MetadataStore images)
@@ -122,6 +145,7 @@ class State {
   MetadataStore images_;
   std::map<std::string, KnownComponent> components_;
   std::map<std::string, Attempt> attempts_;
+  std::set<std::string> cut_off_;
   int agent_lock_ = -1;
 };
 

@@ -88,11 +88,17 @@ Verdict Verification::Verify(const std::vector<trust::InstalledComponent>& compo
   if (updates.ok()) {
     verdict.director_version = director_.targets().version;
     verdict.updates = *std::move(updates);
+    verdict.quarantine = director_.targets().quarantine;
+    absl::StatusOr<std::vector<trust::VerifiedUpdate>> prefetch =
+        trust::VerifyPrefetch(director_, images_, components, now);
+    // It can wait, and must not keep what is ordered.
+    if (prefetch.ok()) verdict.prefetch = *std::move(prefetch);
     return verdict;
   }
   // Who is to blame? Only a Director that is verified can say what it wanted.
   if (!IsRefusal(verdict.status) || !director_.Refresh(now).ok()) return verdict;
   verdict.director_version = director_.targets().version;
+  verdict.quarantine = director_.targets().quarantine;
   const std::map<std::string, trust::TargetFile> targets = director_.targets().targets;
   for (const auto& [path, target] : targets) {
     for (const auto& [serial, ecu] : target.custom.ecu_identifiers) {
@@ -121,6 +127,13 @@ absl::StatusOr<device::v1::InstallHeader> Verification::HeaderFor(const trust::V
   RETURN_IF_ERROR(AddRepository(state_.images(), image_root_, images_.snapshot(), update.path,
                                 *header.mutable_image_metadata()));
   return header;
+}
+
+absl::StatusOr<device::v1::ApplyOrdersRequest> Verification::Orders() const {
+  device::v1::ApplyOrdersRequest orders;
+  RETURN_IF_ERROR(AddRepository(state_.director(), director_root_, director_.snapshot(), "",
+                                *orders.mutable_director_metadata()));
+  return orders;
 }
 
 }  // namespace countersign::gateway

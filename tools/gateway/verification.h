@@ -4,6 +4,7 @@
 #define COUNTERSIGN_TOOLS_GATEWAY_VERIFICATION_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct Verdict {
   int64_t director_version = 0;                // of the Director's targets; 0 if they were not verified
   std::vector<trust::VerifiedUpdate> updates;  // all or nothing
   std::vector<RefusedEntry> refused;  // the entries that are to blame, where the Director could be verified
+  // Where the Director could be verified:
+  std::vector<trust::VerifiedUpdate> prefetch;  // to fetch and not to install
+  std::set<std::string> quarantine;             // the components that are ordered to stop
 };
 
 // Whether `status` says that metadata were judged and found wanting, and not that they did not come.
@@ -51,6 +55,13 @@ class Verification {
   // What a device needs to verify `update` by itself: exactly the files that Verify() has verified, the last
   // verdict being OK.
   absl::StatusOr<device::v1::InstallHeader> HeaderFor(const trust::VerifiedUpdate& update) const;
+
+  // The Director's files for devices, the last verdict having a director_version.
+  absl::StatusOr<device::v1::ApplyOrdersRequest> Orders() const;
+
+  // The verifier key of the transparency log, as the image repository's root names it; only after a verdict
+  // that is OK and has updates or something to prefetch.
+  const std::string& log_key() const { return images_.root().log_key; }
 
  private:
   const std::string director_root_;
