@@ -16,8 +16,8 @@
 namespace countersign::trust {
 
 // Reads the fields of a JSON object one after the other; the first fault is kept (MALFORMED_METADATA, naming
-// the place), and everything read after it is empty. Ask status() before using what was read. For the .cc
-// files of this folder.
+// the place), and everything read after it is empty. Ask status() before using what was read. For .cc files
+// that read signed documents.
 class JsonFields {
  public:
   static constexpr size_t kMaxString = 256;

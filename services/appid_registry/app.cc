@@ -11,8 +11,10 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/appid_registry/api/appid_registry_api.h"
+#include "services/appid_registry/domain/authorities.h"
 #include "services/appid_registry/storage/profile_migrations.h"
 #include "services/appid_registry/storage/profile_store.h"
+#include "services/appid_registry/storage/registrant_store.h"
 #include "services/appid_registry/workers/housekeeping.h"
 
 namespace countersign::appid_registry {
@@ -35,15 +37,21 @@ metrics::Registry& RegistryOf(const Config& config) {
 
 // In the order of construction; the server goes first and has no call left when the others go.
 struct App::Parts {
-  Parts(const Config& config, std::shared_ptr<const crypto::Signer> answer_key)
+  Parts(const Config& config, std::shared_ptr<const crypto::Signer> answer_key,
+        domain::Authorities registrars_authorities)
       : signer(std::move(answer_key)),
+        authorities(std::move(registrars_authorities)),
         database(DatabaseOptions(config)),
         store(database),
+        registrants(database),
         api({.store = store,
+             .registrants = registrants,
+             .authorities = authorities,
              .signer = *signer,
              .registry = RegistryOf(config),
              .clock = *config.clock,
              .answer_validity = absl::Hours(config.answer_validity_hours),
+             .require_terms = config.require_terms,
              .lookup_threads = config.database_connections}),
         housekeeping(database, {.clock = config.clock}),
         server(config.server),
@@ -53,8 +61,10 @@ struct App::Parts {
   }
 
   const std::shared_ptr<const crypto::Signer> signer;
+  const domain::Authorities authorities;
   db::Database database;
   ProfileStore store;
+  RegistrantStore registrants;
   AppIdRegistryApi api;
   Housekeeping housekeeping;
   rpc::Server server;
@@ -64,12 +74,14 @@ struct App::Parts {
 absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
   absl::StatusOr<std::unique_ptr<crypto::Signer>> signer = crypto::OpenSigner(config.answer_key);
   if (!signer.ok()) return Annotate(signer.status(), "--answer-key");
+  absl::StatusOr<domain::Authorities> authorities = domain::Authorities::Parse(config.authorities);
+  if (!authorities.ok()) return Annotate(authorities.status(), "--authorities");
   {
     db::Database database(DatabaseOptions(config));
     RETURN_IF_ERROR(
         db::MigrateWhenReady(database, {db::RequestIdsMigrations(), ProfileMigrations()}, kDatabasePatience));
   }
-  return std::make_unique<Parts>(config, *std::move(signer));
+  return std::make_unique<Parts>(config, *std::move(signer), *std::move(authorities));
 }
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

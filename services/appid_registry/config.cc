@@ -16,6 +16,13 @@ void AddFlags(CLI::App& app, Config& config) {
       ->required();
   rpc::AddFlag(app, "--answer-validity-hours", config.answer_validity_hours, "How long an answer may be kept")
       ->check(CLI::Range(1, 24 * 365));
+  rpc::AddFlag(
+      app, "--authorities", config.authorities,
+      "Which registrar issues App-IDs under which authority id: {registrar}={authority id}, with commas "
+      "between them, e.g. ara=a01,ara=a02")
+      ->required();
+  rpc::AddFlag(app, "--require-terms", config.require_terms,
+               "Register nothing without terms that the App Registrant signed");
 }
 
 }  // namespace countersign::appid_registry

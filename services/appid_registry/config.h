@@ -18,6 +18,8 @@ struct Config {
   int database_connections = 8;  // at most
   std::string answer_key;        // of the key that signs answers: what crypto::OpenSigner takes
   int answer_validity_hours = 24;
+  std::string authorities;     // who issues under which authority id: what domain::Authorities::Parse takes
+  bool require_terms = false;  // of every profile that is registered
   const Clock* clock = &SystemClock();
 };
 

@@ -73,6 +73,7 @@ class World {
     registry.server.registry = &registry_metrics_;
     registry.database = db::TestCluster::Shared().CreateDatabase();
     registry.answer_key = file_;
+    registry.authorities = "ara=a01";
     auto registry_app = appid_registry::App::Start(registry);
     EXPECT_OK(registry_app.status());
     registry_ = *std::move(registry_app);
@@ -857,7 +858,7 @@ TEST_F(AppTest, TheAppIdRegistrysVerdictIsKept) {
   profile.mutable_profile()->set_communications_class(registry::Profile::COMMUNICATIONS_CLASS_STREAMED);
   profile.mutable_profile()->mutable_data_model()->set_name("SDT");
   profile.mutable_profile()->mutable_data_privacy()->set_category(
-      registry::Profile::PRIVACY_CATEGORY_PERSONAL);
+      registry::Profile::PRIVACY_CATEGORY_NON_PERSONAL);
   profile.mutable_profile()->mutable_data_privacy()->set_protection_level(3);
   rpc::CallContext context(absl::Seconds(30));
   registry::Profile created;

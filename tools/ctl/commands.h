@@ -16,8 +16,10 @@ void AddOfflineCommands(CLI::App& app, Session& session);
 void AddCeremonyCommands(CLI::App& app, Session& session);
 // Of `metadata`: sign, merge, show, verify.
 void AddSigningVerbs(CLI::App& metadata, Session& session);
-// gateway, device, component, appid.
+// gateway, device, component.
 void AddFleetCommands(CLI::App& app, Session& session);
+// app-id.
+void AddAppIdCommands(CLI::App& app, Session& session);
 // manufacturer, release, notice.
 void AddLiaisonCommands(CLI::App& app, Session& session);
 // delta.

@@ -1,4 +1,4 @@
-// gateway, device, component, appid: what the inventory and the App-ID registry keep.
+// gateway, device, component: what the inventory keeps.
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
@@ -7,7 +7,6 @@
 #include "common/crypto/random.h"
 #include "common/file/file.h"
 #include "common/status/errors.h"
-#include "countersign/appid_registry/v1/appid_registry.grpc.pb.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
 #include "tools/ctl/call.h"
 #include "tools/ctl/commands.h"
@@ -16,9 +15,7 @@ namespace countersign::ctl {
 namespace {
 
 namespace inventory = countersign::inventory::v1;
-namespace appid = countersign::appid_registry::v1;
 using inventory::InventoryService;
-using AppIdService = appid::AppIdRegistryService;
 
 void AddGateway(CLI::App& app, Session& session) {
   CLI::App& group = *app.add_subcommand("gateway", "Gateways: the boxes that speak for a home or a vehicle");
@@ -135,57 +132,11 @@ void AddDevice(CLI::App& app, Session& session) {
                    "e.g. 'manufacturer = \"acme\" AND state = \"VERIFIED\"'");
 }
 
-void AddAppId(CLI::App& app, Session& session) {
-  CLI::App& group = *app.add_subcommand("appid", "App-IDs of applications (oneM2M)");
-  group.require_subcommand(1);
-
-  auto file = std::make_shared<std::string>();
-  CLI::App* verb =
-      session.AddVerb(group, "register", "Register an App-ID with its profile (registrar)",
-                      [&session, file]() -> absl::Status {
-                        appid::CreateProfileRequest request;
-                        request.set_request_id(crypto::Uuid());
-                        RETURN_IF_ERROR(ReadJson(*file, request.mutable_profile()));
-                        return CallAndPrint<AppIdService>(session, "appid-registry",
-                                                          &AppIdService::Stub::CreateProfile, request);
-                      });
-  verb->add_option("file", *file, "countersign.appid_registry.v1.Profile in JSON")->required();
-
-  auto get = std::make_shared<appid::GetProfileRequest>();
-  verb = session.AddVerb(group, "show", "Show a profile", [&session, get] {
-    get->set_name(ResourceName("profiles", get->name()));
-    return CallAndPrint<AppIdService>(session, "appid-registry", &AppIdService::Stub::GetProfile, *get);
-  });
-  verb->add_option("app-id", *get->mutable_name(), "the App-ID")->required();
-
-  session.AddVerb(group, "list", "List the profiles", [&session] {
-    return ListAndPrint<AppIdService>(session, "appid-registry", &AppIdService::Stub::ListProfiles,
-                                      appid::ListProfilesRequest(), &appid::ListProfilesResponse::profiles,
-                                      {{"PROFILE", "name"},
-                                       {"TYPE", "application_type"},
-                                       {"CLASS", "application_class"},
-                                       {"SECURITY", "security_capability"},
-                                       {"STATE", "state"}});
-  });
-
-  auto verify = std::make_shared<appid::VerifyIdentityRequest>();
-  verb =
-      session.AddVerb(group, "verify", "Ask what is known of an identity (cse, gateway)", [&session, verify] {
-        return CallAndPrint<AppIdService>(session, "appid-registry", &AppIdService::Stub::VerifyIdentity,
-                                          *verify);
-      });
-  verb->add_option("app-id", *verify->mutable_app_id(), "the App-ID that was presented")->required();
-  verb->add_option("--ae-id", *verify->mutable_ae_id(), "the AE-ID that was presented");
-  verb->add_option("--root-of-trust", *verify->mutable_root_of_trust_sha256(),
-                   "SHA-256 of its root of trust");
-}
-
 }  // namespace
 
 void AddFleetCommands(CLI::App& app, Session& session) {
   AddGateway(app, session);
   AddDevice(app, session);
-  AddAppId(app, session);
 }
 
 }  // namespace countersign::ctl

@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   session.AddFlags(app);
   AddOfflineCommands(app, session);
   AddFleetCommands(app, session);
+  AddAppIdCommands(app, session);
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
   AddProposalCommands(app, session);

@@ -264,6 +264,8 @@ class Suite:
             *(f"--{peer}-address={self.addresses(peer)}" for peer in PEERS[name]),
             *(f"--{flag}={self.key(key)}" for flag, key in KEYS[name].items()),
         ]
+        if name == "appid-registry":
+            command.append("--authorities=ara=a01")
         if name == "package-store":
             command += self.blob_flags
         if name == "rollout":

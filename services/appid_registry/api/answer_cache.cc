@@ -2,26 +2,22 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
 namespace countersign::appid_registry {
 
-// None of the three may hold a newline and be answered.
-std::string AnswerCache::Key(const v1::VerifyIdentityRequest& request) {
-  return absl::StrCat(request.app_id(), "\n", request.ae_id(), "\n", request.root_of_trust_sha256());
-}
+// Without maps a message has one serialisation in this process, and strings in it have their lengths.
+std::string AnswerCache::Key(const v1::VerifyIdentityRequest& request) { return request.SerializeAsString(); }
 
-AnswerCache::Answer AnswerCache::Find(absl::string_view key, absl::Time now) {
+AnswerCache::Kept AnswerCache::Find(absl::string_view key, absl::Time now) {
   absl::MutexLock lock(&mutex_);
   const auto found = answers_.find(key);
-  if (found == answers_.end()) return nullptr;
+  if (found == answers_.end()) return {};
   const Order::iterator entry = found->second;
-  if (now >= entry->made + reuse_) {
+  if (now >= entry->until) {
     Drop(entry);
-    return nullptr;
+    return {};
   }
   order_.splice(order_.begin(), order_, entry);
-  return entry->answer;
+  return {entry->answer, now < entry->looked_at + reuse_, entry->revision};
 }
 
 uint64_t AnswerCache::generation() const {
@@ -29,11 +25,12 @@ uint64_t AnswerCache::generation() const {
   return generation_;
 }
 
-void AnswerCache::Keep(std::string key, Answer answer, absl::Time now, uint64_t generation) {
+void AnswerCache::Keep(std::string key, Answer answer, int64_t revision, absl::Time now, absl::Time until,
+                       uint64_t generation) {
   absl::MutexLock lock(&mutex_);
   if (generation != generation_) return;
   if (const auto found = answers_.find(key); found != answers_.end()) Drop(found->second);
-  order_.push_front({std::move(key), std::move(answer), now});
+  order_.push_front({std::move(key), std::move(answer), revision, now, until});
   answers_[order_.front().key] = order_.begin();
   while (order_.size() > max_answers_) Drop(std::prev(order_.end()));
 }
@@ -41,8 +38,7 @@ void AnswerCache::Keep(std::string key, Answer answer, absl::Time now, uint64_t 
 void AnswerCache::Clear() {
   absl::MutexLock lock(&mutex_);
   ++generation_;
-  order_.clear();
-  answers_.clear();
+  for (Entry& entry : order_) entry.looked_at = absl::InfinitePast();
 }
 
 void AnswerCache::Drop(Order::iterator entry) {

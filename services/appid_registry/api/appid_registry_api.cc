@@ -1,15 +1,11 @@
 #include "services/appid_registry/api/appid_registry_api.h"
 
+#include <algorithm>
 #include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
-#include "common/db/page_token.h"
-#include "common/rpc/mutation.h"
-#include "common/status/errors.h"
+#include "common/onem2m/answer.h"
 #include "common/status/macros.h"
 #include "services/appid_registry/api/convert.h"
 #include "services/appid_registry/api/roles.h"
@@ -17,23 +13,11 @@
 namespace countersign::appid_registry {
 namespace {
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
-// About 2 KB each.
+// About 3 KB each.
 constexpr size_t kMaxCachedAnswers = 10000;
 // How late a replica may notice what another one registered.
 constexpr absl::Duration kAnswerReuse = absl::Seconds(5);
 constexpr int kMaxQueuedLookups = 1000;
-
-absl::Status NotRegistered(absl::string_view app_id) {
-  return Error(absl::StatusCode::kNotFound, "APP_ID_NOT_REGISTERED",
-               absl::StrCat("App-ID \"", app_id, "\" is not registered."));
-}
-
-std::optional<std::string> ManufacturerOf(const rpc::Call& call) {
-  if (call.identity().role == rpc::Role::kManufacturer) return call.identity().id;
-  return std::nullopt;
-}
 
 }  // namespace
 
@@ -55,63 +39,29 @@ std::unique_ptr<rpc::Service> AppIdRegistryApi::Bind() {
   service->Unary("CreateProfile", this, &AppIdRegistryApi::CreateProfile);
   service->Unary("GetProfile", this, &AppIdRegistryApi::GetProfile);
   service->Unary("ListProfiles", this, &AppIdRegistryApi::ListProfiles);
+  service->Unary("UpdateProfile", this, &AppIdRegistryApi::UpdateProfile);
+  service->Unary("ListProfileVersions", this, &AppIdRegistryApi::ListProfileVersions);
+  service->Unary("ListProfileEvents", this, &AppIdRegistryApi::ListProfileEvents);
+  service->Unary("SuspendProfile", this, &AppIdRegistryApi::SuspendProfile);
+  service->Unary("ReinstateProfile", this, &AppIdRegistryApi::ReinstateProfile);
+  service->Unary("RevokeProfile", this, &AppIdRegistryApi::RevokeProfile);
+  service->ClientStream("ImportProfiles", this, &AppIdRegistryApi::ImportProfiles);
+  service->Unary("IssueAppId", this, &AppIdRegistryApi::IssueAppId);
+  service->Unary("CreateRegistrant", this, &AppIdRegistryApi::CreateRegistrant);
+  service->Unary("GetRegistrant", this, &AppIdRegistryApi::GetRegistrant);
+  service->Unary("ListRegistrants", this, &AppIdRegistryApi::ListRegistrants);
+  service->Unary("UpdateRegistrant", this, &AppIdRegistryApi::UpdateRegistrant);
   // Most answers are in memory; the others are made on a pool of their own.
   service->AsyncUnary("VerifyIdentity", this, &AppIdRegistryApi::VerifyIdentity, {.run_inline = true});
   return service;
 }
 
-absl::Status AppIdRegistryApi::CreateProfile(const rpc::Call& call, const v1::CreateProfileRequest& request,
-                                             v1::Profile* response) {
-  RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
-  ASSIGN_OR_RETURN(const domain::Profile profile, FromProto(request.profile(), parts_.clock.Now()));
-  RETURN_IF_ERROR(domain::CheckProfile(profile));
-  const Mutation mutation{call.identity().ToString(), call.method(), request.request_id(),
-                          rpc::RequestBytes(request)};
-  absl::StatusOr<std::string> bytes = parts_.store.Create(
-      mutation, profile, [](const domain::Profile& created) { return ToProto(created).SerializeAsString(); });
-  // Also when the outcome is in doubt.
-  answers_.Clear();
-  if (!bytes.ok()) return bytes.status();
-  if (!response->ParseFromString(*bytes)) return absl::InternalError("a recorded response cannot be read");
-  return absl::OkStatus();
-}
-
-absl::Status AppIdRegistryApi::GetProfile(const rpc::Call& call, const v1::GetProfileRequest& request,
-                                          v1::Profile* response) {
-  ASSIGN_OR_RETURN(const std::string app_id, ParseProfileName(request.name()));
-  ASSIGN_OR_RETURN(const std::optional<domain::Profile> profile, parts_.store.Find(app_id));
-  const std::optional<std::string> manufacturer = ManufacturerOf(call);
-  // To a manufacturer another's profile is not there.
-  if (!profile.has_value() || (manufacturer.has_value() && profile->manufacturer != *manufacturer)) {
-    return NotRegistered(app_id);
-  }
-  *response = ToProto(*profile);
-  return absl::OkStatus();
-}
-
-absl::Status AppIdRegistryApi::ListProfiles(const rpc::Call& call, const v1::ListProfilesRequest& request,
-                                            v1::ListProfilesResponse* response) {
-  const std::string scope = absl::StrCat(call.method(), "|", call.identity().ToString());
-  ASSIGN_OR_RETURN(const int page_size, db::PageSize(request.page_size(), kDefaultPageSize, kMaxPageSize));
-  ASSIGN_OR_RETURN(const std::vector<std::string> after, db::DecodePageToken(scope, request.page_token(), 1));
-  ASSIGN_OR_RETURN(const std::vector<domain::Profile> profiles,
-                   parts_.store.List(ManufacturerOf(call), after.empty() ? "" : after[0], page_size + 1));
-  for (const domain::Profile& profile : profiles) {
-    if (response->profiles_size() == page_size) {
-      response->set_next_page_token(db::EncodePageToken(scope, {profiles[page_size - 1].app_id}));
-      break;
-    }
-    *response->add_profiles() = ToProto(profile);
-  }
-  return absl::OkStatus();
-}
-
 void AppIdRegistryApi::VerifyIdentity(const rpc::Call&, const v1::VerifyIdentityRequest& request,
                                       v1::VerifyIdentityResponse* response, rpc::Done done) {
-  if (const AnswerCache::Answer answer = answers_.Find(AnswerCache::Key(request), parts_.clock.Now());
-      answer != nullptr) {
-    Count(*answer);
-    *response = *answer;
+  if (const AnswerCache::Kept kept = answers_.Find(AnswerCache::Key(request), parts_.clock.Now());
+      kept.current) {
+    Count(*kept.answer);
+    *response = *kept.answer;
     return done(absl::OkStatus());
   }
   // The request lives until the call is answered.
@@ -126,29 +76,56 @@ void AppIdRegistryApi::VerifyIdentity(const rpc::Call&, const v1::VerifyIdentity
 }
 
 absl::StatusOr<AnswerCache::Answer> AppIdRegistryApi::MakeAnswer(const v1::VerifyIdentityRequest& request) {
-  ASSIGN_OR_RETURN(const domain::Presented presented,
-                   domain::ParsePresented(request.app_id(), request.ae_id(), request.root_of_trust_sha256()));
+  const std::string key = AnswerCache::Key(request);
   const uint64_t generation = answers_.generation();
-  std::optional<domain::Profile> profile;
-  if (presented.app_id.registered_form) {
-    ASSIGN_OR_RETURN(profile, parts_.store.Find(presented.app_id.text));
+  ASSIGN_OR_RETURN(const onem2m::AppId app_id, onem2m::ParseAppId(request.app_id()));
+  std::optional<domain::Registration> found;
+  if (app_id.registered_form) {
+    ASSIGN_OR_RETURN(found, parts_.store.Find(app_id.text));
   }
-  const domain::Profile* known = profile.has_value() ? &*profile : nullptr;
-  const domain::Assessment assessment = domain::Assess(presented, known);
+  const domain::Registration* known = found.has_value() ? &*found : nullptr;
+  const int64_t revision = known == nullptr ? 0 : known->revision;
   const absl::Time now = parts_.clock.Now();
+  const auto until = [&](const v1::VerifyIdentityResponse& answer) {
+    // In the second half of its time an answer is of less use to who wants to keep it.
+    return std::min(absl::FromUnixSeconds(answer.answer_time().seconds()) + parts_.answer_validity / 2,
+                    absl::FromUnixSeconds(answer.expire_time().seconds()));
+  };
+  if (const AnswerCache::Kept kept = answers_.Find(key, now);
+      kept.answer != nullptr && kept.revision == revision) {
+    answers_.Keep(key, kept.answer, revision, now, until(*kept.answer), generation);
+    return kept.answer;
+  }
+
+  ASSIGN_OR_RETURN(const domain::Presented presented, domain::ParsePresented(FromProto(request)));
+  const domain::Assessment assessment = domain::Assess(presented, known, now);
   // Whole seconds, as the signed answer has them.
   const absl::Time answer_time = absl::FromUnixSeconds(absl::ToUnixSeconds(now));
-  const absl::Time expire_time = answer_time + parts_.answer_validity;
+  const absl::Time expire_time = absl::FromUnixSeconds(
+      absl::ToUnixSeconds(std::min(answer_time + parts_.answer_validity, assessment.holds_until)));
 
   auto answer = std::make_shared<v1::VerifyIdentityResponse>();
-  ASSIGN_OR_RETURN(*answer->mutable_signed_answer(),
-                   domain::SignAnswer(presented, known, assessment, answer_time, expire_time, parts_.signer));
+  onem2m::Answer document{.app_id = request.app_id(),
+                          .ae_id = request.ae_id(),
+                          .question_sha256 = onem2m::QuestionDigest(presented.question),
+                          .status = std::string(domain::StatusName(assessment.status)),
+                          .answer_time = answer_time,
+                          .expire_time = expire_time};
+  if (known != nullptr) {
+    *answer->mutable_profile() = ToProto(*known);
+    document.profile = answer->profile().SerializeAsString();
+    document.profile_sha256 = domain::ProfileDigest(known->profile);
+  }
+  for (const domain::Finding& finding : assessment.findings) {
+    *answer->add_findings() = ToProto(finding);
+    document.findings.push_back(
+        {std::string(domain::SeverityName(finding.severity)), finding.reason, finding.message});
+  }
+  ASSIGN_OR_RETURN(*answer->mutable_signed_answer(), onem2m::SignAnswer(document, parts_.signer));
   answer->set_status(static_cast<v1::VerifyIdentityResponse::Status>(assessment.status));
-  if (known != nullptr) *answer->mutable_profile() = ToProto(*known);
-  for (const domain::Finding& finding : assessment.findings) *answer->add_findings() = ToProto(finding);
   *answer->mutable_answer_time() = ToProto(answer_time);
   *answer->mutable_expire_time() = ToProto(expire_time);
-  answers_.Keep(AnswerCache::Key(request), answer, now, generation);
+  answers_.Keep(key, answer, revision, now, until(*answer), generation);
   return answer;
 }
 

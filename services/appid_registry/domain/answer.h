@@ -8,29 +8,57 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "common/crypto/signer.h"
-#include "services/appid_registry/domain/identifiers.h"
+#include "common/crypto/chain.h"
+#include "common/onem2m/answer.h"
+#include "common/onem2m/identifiers.h"
 #include "services/appid_registry/domain/profile.h"
 
 // What the registry says about an identity that was presented. It informs, and does not decide (APPID-5).
 namespace countersign::appid_registry::domain {
 
-// What was presented, well formed.
-struct Presented {
-  AppId app_id;
-  std::string app_id_text;           // as it was written
-  std::string ae_id;                 // empty if none was
-  std::string root_of_trust_sha256;  // hex; empty if none was
+// What the certificate of an application names it by: URI SANs of these beginnings (this product's choice;
+// the rest is the identifier).
+inline constexpr char kAppIdUri[] = "urn:onem2m:api:";
+inline constexpr char kAeIdUri[] = "urn:onem2m:aei:";
+
+// What was presented and observed, as it came.
+struct Asked {
+  std::string app_id;
+  std::string ae_id;
+  std::string root_of_trust_sha256;
+  std::vector<std::string> certificates;  // DER or PEM, leaf first
+  std::string public_key_sha256;
+  bool pre_shared_key = false;
+  ApplicationClass application_class = ApplicationClass::kUnspecified;
+  CommunicationsClass communications_class = CommunicationsClass::kUnspecified;
+  std::string data_model;
+  SecurityCapability credential_protection = SecurityCapability::kUnspecified;
+  bool credential_protection_attested = false;
 };
 
-// INVALID_ARGUMENT (APP_ID_MALFORMED, AE_ID_MALFORMED, ROOT_OF_TRUST_MALFORMED).
-absl::StatusOr<Presented> ParsePresented(absl::string_view app_id, absl::string_view ae_id,
-                                         absl::string_view root_of_trust_sha256);
+// The same, well formed.
+struct Presented {
+  onem2m::AppId app_id;
+  std::optional<onem2m::AeId> ae_id;
+  std::vector<crypto::ChainCertificate> chain;
+  onem2m::Question question;  // all of it, with the certificates' digests
+};
+
+// INVALID_ARGUMENT (APP_ID_MALFORMED, AE_ID_MALFORMED, ROOT_OF_TRUST_MALFORMED, CREDENTIAL_MALFORMED,
+// OBSERVATION_MALFORMED).
+absl::StatusOr<Presented> ParsePresented(const Asked& asked);
 
 // The numbers are those of the API.
-enum class Status { kRegistered = 1, kNotRegistered = 2, kSuspended = 3, kRevoked = 4 };
+enum class Status {
+  kRegistered = 1,
+  kNotRegistered = 2,
+  kSuspended = 3,
+  kRevoked = 4,
+  kExpired = 5,
+  kNotYetValid = 6
+};
 inline constexpr Status kAllStatuses[] = {Status::kRegistered, Status::kNotRegistered, Status::kSuspended,
-                                          Status::kRevoked};
+                                          Status::kRevoked,    Status::kExpired,       Status::kNotYetValid};
 absl::string_view StatusName(Status status);  // "REGISTERED", ...
 
 enum class Severity { kNotice = 1, kWarning = 2, kCritical = 3 };
@@ -45,17 +73,12 @@ struct Finding {
 struct Assessment {
   Status status = Status::kNotRegistered;
   std::vector<Finding> findings;
+  // Until when the passing of time alone changes nothing of it.
+  absl::Time holds_until = absl::InfiniteFuture();
 };
 
-// Compares what was presented with what is registered; `profile` is null if nothing is.
-Assessment Assess(const Presented& presented, const Profile* profile);
-
-// The answer as a signed JSON document (common/trust/envelope.h) of type "app-id-answer" with app_id, ae_id,
-// root_of_trust_sha256, status, profile_sha256 ("" if nothing is registered), findings, answer_time and
-// expires. Times are whole seconds. Returns Signer's error.
-absl::StatusOr<std::string> SignAnswer(const Presented& presented, const Profile* profile,
-                                       const Assessment& assessment, absl::Time answer_time,
-                                       absl::Time expire_time, const crypto::Signer& signer);
+// Compares what was presented at `now` with what is registered; `registration` is null if nothing is.
+Assessment Assess(const Presented& presented, const Registration* registration, absl::Time now);
 
 }  // namespace countersign::appid_registry::domain
 

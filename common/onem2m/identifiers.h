@@ -1,5 +1,5 @@
-#ifndef COUNTERSIGN_SERVICES_APPID_REGISTRY_DOMAIN_IDENTIFIERS_H_
-#define COUNTERSIGN_SERVICES_APPID_REGISTRY_DOMAIN_IDENTIFIERS_H_
+#ifndef COUNTERSIGN_COMMON_ONEM2M_IDENTIFIERS_H_
+#define COUNTERSIGN_COMMON_ONEM2M_IDENTIFIERS_H_
 
 #include <string>
 
@@ -8,7 +8,7 @@
 #include "absl/strings/string_view.h"
 
 // oneM2M's identifiers of applications (TS-0001, 7.1.3 and table 7.2-1).
-namespace countersign::appid_registry::domain {
+namespace countersign::onem2m {
 
 // A well-formed App-ID.
 struct AppId {
@@ -43,6 +43,14 @@ struct AeId {
 // INVALID_ARGUMENT (AE_ID_MALFORMED) with what is wrong.
 absl::StatusOr<AeId> ParseAeId(absl::string_view text);
 
-}  // namespace countersign::appid_registry::domain
+// The authority id of an App-ID: 1 to 32 letters and digits.
+bool IsAuthorityId(absl::string_view text);
 
-#endif  // COUNTERSIGN_SERVICES_APPID_REGISTRY_DOMAIN_IDENTIFIERS_H_
+// Whether `pattern` is an AE-ID-stem, or the beginning of one and a `*`.
+bool IsStemPattern(absl::string_view pattern);
+// Whether the stem of an AE-ID is one that `pattern` stands for.
+bool StemMatches(absl::string_view pattern, absl::string_view stem);
+
+}  // namespace countersign::onem2m
+
+#endif  // COUNTERSIGN_COMMON_ONEM2M_IDENTIFIERS_H_

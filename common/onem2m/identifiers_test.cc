@@ -1,4 +1,4 @@
-#include "services/appid_registry/domain/identifiers.h"
+#include "common/onem2m/identifiers.h"
 
 #include <random>
 #include <string>
@@ -6,7 +6,7 @@
 #include "common/testing/status_matchers.h"
 #include "gtest/gtest.h"
 
-namespace countersign::appid_registry::domain {
+namespace countersign::onem2m {
 namespace {
 
 // APPID-1
@@ -115,6 +115,19 @@ TEST(AeIdTest, WhatIsNoAeIdIsRefused) {
   }
 }
 
+TEST(AeIdTest, AStemPatternIsWholeOrOpen) {
+  EXPECT_TRUE(IsStemPattern("C190XX7T"));
+  EXPECT_TRUE(IsStemPattern("Cacme-*"));
+  EXPECT_TRUE(IsStemPattern("S*"));
+  for (const char* text : {"", "*", "C", "X1", "c1", "C*1", "C1**", "/cse/C1", "C 1"}) {
+    EXPECT_FALSE(IsStemPattern(text)) << text;
+  }
+  EXPECT_TRUE(StemMatches("C190", "C190"));
+  EXPECT_FALSE(StemMatches("C190", "C1901"));
+  EXPECT_TRUE(StemMatches("C19*", "C1901"));
+  EXPECT_FALSE(StemMatches("C19*", "C1"));
+}
+
 TEST(IdentifiersTest, NonsenseIsReadOrRefusedAndNeverMore) {
   std::mt19937 random(20260101);
   const char characters[] = "RrNCSa0./-_~ \n\xff%";
@@ -136,4 +149,4 @@ TEST(IdentifiersTest, NonsenseIsReadOrRefusedAndNeverMore) {
 }
 
 }  // namespace
-}  // namespace countersign::appid_registry::domain
+}  // namespace countersign::onem2m

@@ -1,4 +1,4 @@
-#include "services/appid_registry/domain/identifiers.h"
+#include "common/onem2m/identifiers.h"
 
 #include <algorithm>
 #include <utility>
@@ -11,10 +11,11 @@
 #include "absl/strings/strip.h"
 #include "common/status/errors.h"
 
-namespace countersign::appid_registry::domain {
+namespace countersign::onem2m {
 namespace {
 
 constexpr size_t kMaxIdLength = 256;
+constexpr size_t kMaxAuthorityLength = 32;
 constexpr size_t kMaxLabelLength = 63;  // RFC 1035
 constexpr size_t kMaxDomainLength = 253;
 
@@ -135,4 +136,22 @@ absl::StatusOr<AeId> ParseAeId(absl::string_view text) {
   return ae_id;
 }
 
-}  // namespace countersign::appid_registry::domain
+bool IsAuthorityId(absl::string_view text) {
+  return !text.empty() && text.size() <= kMaxAuthorityLength &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)); });
+}
+
+bool IsStemPattern(absl::string_view pattern) {
+  absl::string_view stem = pattern;
+  const bool open = absl::ConsumeSuffix(&stem, "*");
+  if (stem.size() < (open ? 1 : 2) || pattern.size() > kMaxIdLength) return false;
+  return (stem.front() == 'C' || stem.front() == 'S') && AllUnreserved(stem);
+}
+
+bool StemMatches(absl::string_view pattern, absl::string_view stem) {
+  if (absl::ConsumeSuffix(&pattern, "*")) return stem.substr(0, pattern.size()) == pattern;
+  return pattern == stem;
+}
+
+}  // namespace countersign::onem2m
