@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock/clock.h"
 #include "common/log/log.h"
+#include "common/rpc/channel_arguments.h"
 #include "common/rpc/tls_grpc.h"
 #include "grpcpp/grpcpp.h"
 
@@ -27,22 +28,7 @@ std::string RetryPolicy(int max_attempts) {
 
 }  // namespace
 
-struct Dialer::State {
-  TlsOptions tls;
-  std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider;
-};
-
-Dialer::Dialer(TlsOptions tls) : state_(std::make_unique<State>()) {
-  state_->tls = std::move(tls);
-  state_->provider = internal::WatchTlsFiles(state_->tls);
-}
-
-Dialer::~Dialer() = default;
-
-const TlsOptions& Dialer::tls() const { return state_->tls; }
-
-std::shared_ptr<grpc::Channel> Dialer::Dial(absl::string_view address, const Identity& peer,
-                                            const ChannelOptions& options) const {
+grpc::ChannelArguments internal::ArgumentsFor(const ChannelOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
   arguments.SetMaxSendMessageSize(options.max_message_bytes);
@@ -60,8 +46,28 @@ std::shared_ptr<grpc::Channel> Dialer::Dial(absl::string_view address, const Ide
   // An address that is a name is found by this machine's resolver, without asking for service configurations
   // in DNS.
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  return grpc::CreateCustomChannel(
-      std::string(address), internal::ClientTls(state_->provider, state_->tls.trust_domain, peer), arguments);
+  return arguments;
+}
+
+struct Dialer::State {
+  TlsOptions tls;
+  std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider;
+};
+
+Dialer::Dialer(TlsOptions tls) : state_(std::make_unique<State>()) {
+  state_->tls = std::move(tls);
+  state_->provider = internal::WatchTlsFiles(state_->tls);
+}
+
+Dialer::~Dialer() = default;
+
+const TlsOptions& Dialer::tls() const { return state_->tls; }
+
+std::shared_ptr<grpc::Channel> Dialer::Dial(absl::string_view address, const Identity& peer,
+                                            const ChannelOptions& options) const {
+  return grpc::CreateCustomChannel(std::string(address),
+                                   internal::ClientTls(state_->provider, state_->tls.trust_domain, peer),
+                                   internal::ArgumentsFor(options));
 }
 
 CallContext::CallContext(absl::Time deadline) : context_(std::make_unique<grpc::ClientContext>()) {

@@ -7,6 +7,7 @@
 #include "common/clock/clock.h"
 #include "common/file/file.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/memory_dialer.h"
 #include "common/rpc/testing/echo_server_test.h"
 #include "common/testing/status_matchers.h"
 #include "echo/v1/echo.grpc.pb.h"
@@ -43,6 +44,20 @@ TEST_F(TlsTest, RefusesEveryOtherRole) {
                 StatusIs(absl::StatusCode::kPermissionDenied, "ROLE_NOT_ALLOWED"))
         << RoleName(role);
   }
+}
+
+TEST_F(TlsTest, ACertificateInMemoryIsAsGoodAsOneInFilesAndItsPeerIsCheckedAllTheSame) {
+  Start();
+  const TlsOptions files = server_.pki().TlsFor(Anna());
+  MemoryTls tls = {.trust_domain = files.trust_domain};
+  ASSERT_OK_AND_ASSIGN(tls.certificate_pem, ReadFile(files.certificate_file));
+  ASSERT_OK_AND_ASSIGN(tls.key_pem, ReadFile(files.key_file));
+  ASSERT_OK_AND_ASSIGN(tls.ca_pem, ReadFile(files.ca_file));
+  auto stub = EchoService::NewStub(DialFromMemory(tls, server_.address(), server_.identity()));
+  EXPECT_THAT(Echo(*stub, "hello"), IsOkAndHolds("hello"));
+  auto to_another = EchoService::NewStub(
+      DialFromMemory(tls, server_.address(), {Role::kService, "another"}, {.max_attempts = 1}));
+  EXPECT_THAT(Echo(*to_another, "hello"), StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(TlsTest, HandlersKnowWhoCalls) {
