@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/trust/canonical_json.h"
+#include "common/trust/flat_json.h"
 
 namespace countersign::trust {
 
@@ -32,14 +34,20 @@ class Envelope {
 
   // The same of a part of a document that ParseStrictJson() has read.
   static absl::StatusOr<Envelope> FromJson(const nlohmann::json& json);
+  // The same of a part of a document that was read flat.
+  static absl::StatusOr<Envelope> FromFlat(const std::shared_ptr<const FlatJson>& document,
+                                           const FlatJson::Value& value);
 
   // An envelope without signatures. `content` is an object with a string "_type".
   static Envelope Unsigned(nlohmann::json content);
 
   // signed._type: "root", "timestamp", "snapshot", "targets", "version-report", ...
   const std::string& type() const { return type_; }
-  // What `signed` holds.
-  const nlohmann::json& content() const { return *content_; }
+  // What `signed` holds. Thread-safe as the other const methods are, though an envelope that was read flat
+  // makes it when it is first asked for.
+  const nlohmann::json& content() const;
+  // The same, if the envelope came exactly as it is signed; whoever reads many looks here first.
+  const std::optional<FlatJson::Value>& flat() const { return flat_; }
   // The bytes that the signatures are over.
   const std::string& canonical() const { return canonical_; }
   const std::vector<Signature>& signatures() const { return signatures_; }
@@ -55,6 +63,9 @@ class Envelope {
   absl::Status VerifyBy(absl::string_view key_id, const crypto::PublicKey& key) const;
   absl::Status VerifyBy(const crypto::PublicKey& key) const;
 
+  // The document that flat() is a part of; null if that is nullopt.
+  const std::shared_ptr<const FlatJson>& document() const { return document_; }
+
   // The document as it is served and hashed.
   std::string Serialise() const;
   nlohmann::json ToJson() const;
@@ -62,8 +73,13 @@ class Envelope {
  private:
   Envelope() = default;
   static absl::StatusOr<Envelope> Take(nlohmann::json document);
+  static std::optional<Envelope> TakeFlat(const std::shared_ptr<const FlatJson>& document,
+                                          const FlatJson::Value& value);
 
-  std::shared_ptr<const nlohmann::json> content_;
+  struct Content;
+  std::shared_ptr<Content> content_;
+  std::shared_ptr<const FlatJson> document_;  // that `flat_` is a part of
+  std::optional<FlatJson::Value> flat_;
   std::string type_;
   std::string canonical_;
   std::vector<Signature> signatures_;

@@ -1,9 +1,12 @@
 #include "common/trust/report.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status/macros.h"
+#include "common/trust/flat_fields.h"
+#include "common/trust/flat_json.h"
 #include "common/trust/json_fields.h"
 #include "common/trust/reasons.h"
 #include "nlohmann/json.hpp"
@@ -16,38 +19,59 @@ namespace {
 
 constexpr size_t kMaxAttackText = 1024;
 constexpr size_t kMaxSoftwareVersions = 32;
+constexpr size_t kMaxSerial = 64;
 constexpr int kMaxDepth = 16;
 // A report has some 30 values; this leaves room for software_versions and for fields to come.
 constexpr size_t kValuesPerReport = 128;
 
-}  // namespace
+// A part of what is read, and what it is called in messages.
+JsonFields PartOf(JsonFields&, const json& part, absl::string_view where) { return JsonFields(part, where); }
+FlatFields PartOf(FlatFields&, const FlatJson::Value& part, absl::string_view) { return FlatFields(part); }
+void Merge(JsonFields& fields, const JsonFields& part) { fields.Merge(part.status()); }
+void Merge(FlatFields& fields, const FlatFields& part) {
+  if (!part.ok()) fields.Fail();
+}
+void FailFor(JsonFields& fields, absl::string_view message) { fields.Fail(message); }
+void FailFor(FlatFields& fields, absl::string_view) { fields.Fail(); }
 
-absl::StatusOr<VersionReport> VersionReport::Parse(const Envelope& envelope) {
-  JsonFields fields(envelope.content(), "the version report");
-  if (envelope.type() != kType) fields.Fail(absl::StrCat("is of type ", envelope.type()));
+std::vector<std::string> NamesIn(const json& object) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : object.items()) names.push_back(name);
+  return names;
+}
+std::vector<std::string> NamesIn(const FlatJson::Value& object) {
+  std::vector<std::string> names;
+  for (const FlatJson::Value& member : object.children()) names.push_back(std::string(member.key()));
+  return names;
+}
+
+// With JsonFields, which say what is wrong, or with FlatFields, which are fast: the same is accepted.
+template <typename Fields>
+VersionReport ReadReport(Fields& fields) {
   VersionReport report;
   report.ecu_serial = fields.NonEmptyString("ecu_serial");
   report.hardware_id = fields.NonEmptyString("hardware_id");
   report.manufacturer = fields.String("manufacturer");
   report.model = fields.String("model");
-  JsonFields image(fields.Object("installed_image"), "the version report's installed_image");
+  Fields image = PartOf(fields, fields.Object("installed_image"), "the version report's installed_image");
   report.filepath = image.String("filepath", 512);
-  JsonFields info(image.Object("fileinfo"), "the version report's fileinfo");
+  Fields info = PartOf(fields, image.Object("fileinfo"), "the version report's fileinfo");
   report.length = info.Integer("length");
-  JsonFields hashes(info.Object("hashes"), "the version report's hashes");
+  Fields hashes = PartOf(fields, info.Object("hashes"), "the version report's hashes");
   report.sha256 = hashes.Sha256("sha256");
   report.version = fields.String("version");
   if (fields.Has("software_versions")) {
-    const json& versions = fields.Object("software_versions");
-    if (versions.size() > kMaxSoftwareVersions) {
-      fields.Fail(absl::StrCat("has more than ", kMaxSoftwareVersions, " software_versions"));
+    const auto& versions = fields.Object("software_versions");
+    const std::vector<std::string> names = NamesIn(versions);
+    if (names.size() > kMaxSoftwareVersions) {
+      FailFor(fields, absl::StrCat("has more than ", kMaxSoftwareVersions, " software_versions"));
     } else {
-      JsonFields names(versions, "the version report's software_versions");
-      for (const auto& [name, version] : versions.items()) {
-        if (name.size() > JsonFields::kMaxString) names.Fail("has a name that is too long");
-        report.software_versions[name] = names.String(name.c_str());
+      Fields part = PartOf(fields, versions, "the version report's software_versions");
+      for (const std::string& name : names) {
+        if (name.size() > JsonFields::kMaxString) FailFor(part, "has a name that is too long");
+        report.software_versions[name] = part.String(name.c_str());
       }
-      fields.Merge(names.status());
+      Merge(fields, part);
     }
   }
   if (fields.Has("release_counter")) report.release_counter = fields.Integer("release_counter");
@@ -58,7 +82,21 @@ absl::StatusOr<VersionReport> VersionReport::Parse(const Envelope& envelope) {
   if (fields.Has("approval_result")) report.approval_result = fields.String("approval_result");
   if (fields.Has("approval_override")) report.approval_override = fields.Bool("approval_override");
   if (fields.Has("quarantined")) report.quarantined = fields.Bool("quarantined");
-  for (const JsonFields* part : {&image, &info, &hashes}) fields.Merge(part->status());
+  for (const Fields* part : {&image, &info, &hashes}) Merge(fields, *part);
+  return report;
+}
+
+}  // namespace
+
+absl::StatusOr<VersionReport> VersionReport::Parse(const Envelope& envelope) {
+  if (envelope.flat().has_value() && envelope.type() == kType) {
+    FlatFields fields(*envelope.flat());
+    VersionReport report = ReadReport(fields);
+    if (fields.ok()) return report;
+  }
+  JsonFields fields(envelope.content(), "the version report");
+  if (envelope.type() != kType) fields.Fail(absl::StrCat("is of type ", envelope.type()));
+  VersionReport report = ReadReport(fields);
   RETURN_IF_ERROR(fields.status());
   return report;
 }
@@ -109,10 +147,29 @@ json WriteIncident(const Incident& incident) {
   return object;
 }
 
+// A manifest without incidents and of the right form, which is nearly every one; the others are read as JSON.
+std::optional<GatewayManifest> ParseFlat(const Envelope& envelope, const ManifestLimits& limits) {
+  if (!envelope.flat().has_value() || envelope.type() != GatewayManifest::kType) return std::nullopt;
+  FlatFields fields(*envelope.flat());
+  GatewayManifest manifest;
+  manifest.gateway_id = fields.NonEmptyString("gateway_id");
+  manifest.nonce = fields.String("nonce");
+  manifest.manifest_counter = fields.Integer("manifest_counter", 1);
+  manifest.time = fields.Time("time");
+  const std::vector<FlatJson::Value> reports = fields.Array("reports").children();
+  if (!fields.ok() || fields.Has("incidents") || reports.size() > limits.max_reports) return std::nullopt;
+  manifest.reports.reserve(reports.size());
+  for (const FlatJson::Value& report : reports) {
+    manifest.reports.push_back(Envelope::FromFlat(envelope.document(), report));
+  }
+  return manifest;
+}
+
 }  // namespace
 
 absl::StatusOr<GatewayManifest> GatewayManifest::Parse(const Envelope& envelope,
                                                        const ManifestLimits& limits) {
+  if (std::optional<GatewayManifest> manifest = ParseFlat(envelope, limits)) return *std::move(manifest);
   JsonFields fields(envelope.content(), "the gateway manifest");
   if (envelope.type() != kType) fields.Fail(absl::StrCat("is of type ", envelope.type()));
   GatewayManifest manifest;
@@ -152,6 +209,18 @@ Envelope GatewayManifest::ToEnvelope() const {
     for (const Incident& incident : incidents) written.push_back(WriteIncident(incident));
   }
   return Envelope::Unsigned(std::move(content));
+}
+
+std::string SerialIn(const Envelope& envelope) {
+  std::string serial;
+  if (envelope.flat().has_value()) {
+    const std::optional<FlatJson::Value> found = envelope.flat()->Find("ecu_serial");
+    serial = found.has_value() ? found->Text().value_or("") : "";
+  } else if (const auto found = envelope.content().find("ecu_serial");
+             found != envelope.content().end() && found->is_string()) {
+    serial = found->get_ref<const std::string&>();
+  }
+  return serial.substr(0, kMaxSerial);
 }
 
 absl::StatusOr<Envelope> ParseManifestEnvelope(absl::string_view bytes, const ManifestLimits& limits) {

@@ -45,11 +45,17 @@ struct VersionReport {
   // Written only when set. Its operation is stopped by order of the Director (FOTA-R3).
   bool quarantined = false;
 
+  friend bool operator==(const VersionReport&, const VersionReport&) = default;
+
   // INVALID_ARGUMENT (MALFORMED_METADATA) with the field; strings have at most 256 characters
   // (attacks_detected 1,024), and software_versions 32 entries.
   static absl::StatusOr<VersionReport> Parse(const Envelope& envelope);
   Envelope ToEnvelope() const;
 };
+
+// The serial that a report names, also one that cannot be read otherwise, cut at 64 characters; empty if it
+// names none.
+std::string SerialIn(const Envelope& envelope);
 
 struct ManifestLimits {
   size_t max_bytes = 1 << 20;

@@ -7,7 +7,6 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/keys.h"
-#include "nlohmann/json.hpp"
 
 namespace countersign::inventory::domain {
 namespace {
@@ -20,14 +19,6 @@ absl::Status ManifestMalformed(const absl::Status& why) {
                             ". It must be a signed gateway-manifest of at "
                             "most ",
                             kMaxManifestBytes, " bytes and ", kMaxReports, " reports."));
-}
-
-// The serial that a report names although it is not a report that can be read.
-std::string SerialIn(const trust::Envelope& envelope) {
-  const nlohmann::json& content = envelope.content();
-  const auto serial = content.find("ecu_serial");
-  if (serial == content.end() || !serial->is_string()) return "";
-  return serial->get_ref<const std::string&>().substr(0, 64);
 }
 
 std::optional<Refusal> Refuse(absl::string_view reason, absl::string_view message) {
@@ -123,7 +114,7 @@ std::vector<std::string> UnknownSerials(const trust::GatewayManifest& manifest, 
   absl::flat_hash_set<std::string> seen;
   for (const absl::StatusOr<trust::Envelope>& envelope : manifest.reports) {
     if (!envelope.ok()) continue;
-    std::string serial = SerialIn(*envelope);
+    std::string serial = trust::SerialIn(*envelope);
     if (serial.empty() || keys.components.contains(serial) || !seen.insert(serial).second) continue;
     unknown.push_back(std::move(serial));
   }
@@ -141,7 +132,7 @@ CheckedManifest CheckReports(trust::GatewayManifest manifest, const GatewayKeys&
       result.refusal = Refuse(kReportMalformed, envelope.status().message());
       continue;
     }
-    result.ecu_serial = SerialIn(*envelope);
+    result.ecu_serial = trust::SerialIn(*envelope);
     absl::StatusOr<trust::VersionReport> report = trust::VersionReport::Parse(*envelope);
     if (!report.ok()) {
       result.refusal = Refuse(kReportMalformed, report.status().message());
