@@ -25,6 +25,7 @@
 #include "tests/load/child.h"
 #include "tests/load/image.h"
 #include "tests/load/measure.h"
+#include "tests/load/report.h"
 
 namespace countersign::load {
 namespace {
@@ -53,63 +54,7 @@ struct Options {
   int calls = 40'000;
 };
 
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::abort();
-}
-
-template <typename T>
-T Require(absl::StatusOr<T> value) {
-  Require(value.status());
-  return *std::move(value);
-}
-
-// The rows that are printed: a figure of ours, the limit's, their ratio and the goal.
-class Report {
- public:
-  Report() : table_({"PATH", "OURS", "LIMIT", "", "RATIO", "GOAL", ""}) {}
-
-  // The higher the ratio the better; without a goal it is only told.
-  void Rate(const std::string& path, const std::string& ours, const std::string& limit,
-            const std::string& limits, double ratio, std::optional<double> goal) {
-    Add(path, ours, limit, limits, ratio, goal, ">=", goal.has_value() && ratio >= *goal);
-  }
-  // The lower the ratio the better.
-  void Cost(const std::string& path, const std::string& ours, const std::string& limit,
-            const std::string& limits, double ratio, std::optional<double> goal) {
-    Add(path, ours, limit, limits, ratio, goal, "<=", goal.has_value() && ratio <= *goal);
-  }
-  std::string ToString() const { return table_.ToString(); }
-
- private:
-  void Add(const std::string& path, const std::string& ours, const std::string& limit,
-           const std::string& limits, double ratio, std::optional<double> goal, const char* sign, bool met) {
-    std::string wanted;
-    if (goal.has_value()) wanted = absl::StrFormat("%s %.2f", sign, *goal);
-    table_.Add({path, ours, limit, limits, absl::StrFormat("%.2f", ratio), wanted,
-                !goal.has_value() ? ""
-                : met             ? "met"
-                                  : "MISSED"});
-  }
-  Table table_;
-};
-
-std::string PerSecond(double bytes) { return absl::StrFormat("%.2f GB/s", bytes * 1e-9); }
-std::string Calls(double rate) { return absl::StrFormat("%.1f k/s", rate * 1e-3); }
 std::string PerGiB(double seconds_per_byte) { return absl::StrFormat("%.3f s/GiB", seconds_per_byte * kGiB); }
-std::string Micros(double seconds) { return absl::StrFormat("%.1f us", seconds * 1e6); }
-std::string MiB(int64_t bytes) { return absl::StrFormat("%.0f MiB", static_cast<double>(bytes) / kMiB); }
-
-// The process that is PostgreSQL's postmaster, whose children do its work.
-pid_t Postmaster(const std::string& conninfo) {
-  for (const absl::string_view word : absl::StrSplit(conninfo, ' ')) {
-    const std::vector<std::string> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
-    if (parts[0] != "host") continue;
-    return std::atoi(Require(ReadFile(absl::StrCat(parts[1], "/data/postmaster.pid"))).c_str());
-  }
-  return 0;
-}
 
 class Benchmark {
  public:
