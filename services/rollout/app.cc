@@ -14,6 +14,7 @@
 #include "common/feed/follower.h"
 #include "common/feed/follower_migrations.h"
 #include "common/feed/outbox_migrations.h"
+#include "common/feed/tail.h"
 #include "common/file/file.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/key_watch.h"
@@ -127,8 +128,11 @@ struct App::Parts {
         asker(store, consent),
         conductor(store, ended_packages, bundles),
         fanout(database, hints),
+        tail(database),
         housekeeping(database, store, hints, registry, {.clock = config.clock}),
-        api({.store = store,
+        api({.database = database,
+             .tail = tail,
+             .store = store,
              .director_store = director_store,
              .director = director,
              .hints = hints,
@@ -217,6 +221,7 @@ struct App::Parts {
   ConsentAsker asker;
   Conductor conductor;
   HintFanout fanout;
+  feed::Tail tail;
   Housekeeping housekeeping;
   RolloutApi api;
   absl::Mutex mutex;  // guards that the loops are there

@@ -162,12 +162,15 @@ TEST_F(AppTest, EachMethodIsClosedToEveryRoleThatIsNotInItsRow) {
   const std::set<std::string> gateways = {"ListAssignments", "CheckIn", "GetDirectorMetadata", "StreamHints",
                                           "ReportProgress"};
   const std::set<std::string> readers = {"GetRollout", "ListRollouts", "ListAssignments"};
+  const std::set<std::string> feeds = {"WatchFailures"};
   for (int i = 0; i < service->method_count(); ++i) {
     const std::string& method = service->method(i)->name();
     for (const Role role : rpc::kAllRoles) {
-      const bool reads = readers.contains(method) && (role == Role::kAuthority || role == Role::kService);
-      const bool runs = role == Role::kOperator && (readers.contains(method) || !gateways.contains(method) ||
-                                                    method == "GetDirectorMetadata");
+      const bool reads = (readers.contains(method) && (role == Role::kAuthority || role == Role::kService)) ||
+                         (feeds.contains(method) && role == Role::kService);
+      const bool runs =
+          role == Role::kOperator && !feeds.contains(method) &&
+          (readers.contains(method) || !gateways.contains(method) || method == "GetDirectorMetadata");
       const bool own = role == Role::kGateway && gateways.contains(method);
       EXPECT_EQ(RolloutRoles().Allows(method, {role, "someone"}), reads || runs || own)
           << method << " " << rpc::RoleName(role);

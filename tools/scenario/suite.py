@@ -19,7 +19,7 @@ SERVICES = ("appid-registry", "inventory", "package-store", "liaison", "consent"
 PEERS = {
     "appid-registry": (),
     "consent": (),
-    "inventory": ("appid-registry",),
+    "inventory": ("appid-registry", "package-store", "rollout"),
     "liaison": ("package-store",),
     "package-store": (),
     "rollout": ("inventory", "liaison", "package-store", "consent"),

@@ -92,6 +92,13 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
   return timestamp;
 }
 
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return proto;
+}
+
 v1::Gateway ToProto(const domain::Gateway& gateway) {
   v1::Gateway proto;
   proto.set_name(domain::GatewayName(gateway.id));

@@ -24,6 +24,7 @@ v1::ComponentResult ToProto(const ReportOutcome& outcome);
 v1::Component::State ToProto(domain::State state);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
+google::protobuf::Duration ToProto(absl::Duration duration);
 
 // What a request wants to be provisioned; what is output only is left out. INVALID_ARGUMENT; the rules of the
 // domain are still to be checked.

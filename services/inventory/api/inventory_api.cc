@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/random.h"
 #include "common/rpc/mutation.h"
+#include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/inventory/api/callers.h"
@@ -24,18 +25,10 @@ namespace {
 
 // Manifests that wait for their signatures to be verified; more are refused.
 constexpr int kMaxQueuedVerifications = 1000;
+// On average, for those who are turned away.
+constexpr absl::Duration kRetryDelay = absl::Seconds(2);
 // How long CreateDevice waits for the App-ID registry.
 constexpr absl::Duration kRegistryTimeout = absl::Seconds(10);
-
-template <typename Request>
-Mutation MutationOf(const rpc::Call& call, const Request& request) {
-  return {call.identity().ToString(), call.method(), request.request_id(), rpc::RequestBytes(request)};
-}
-
-absl::Status ParseStored(const std::string& bytes, google::protobuf::MessageLite* response) {
-  if (response->ParseFromString(bytes)) return absl::OkStatus();
-  return absl::InternalError("the recorded response of a request cannot be read");
-}
 
 }  // namespace
 
@@ -53,6 +46,10 @@ InventoryApi::InventoryApi(const Parts& parts)
                     .AddCounter("countersign_inventory_reports_total",
                                 "Component reports by what became of them.", {"outcome"})
                     .With({"accepted"})),
+      turned_away_(parts.registry
+                       .AddCounter("countersign_inventory_manifests_turned_away_total",
+                                   "Manifests that there was no room for, to be sent again.", {})
+                       .With({})),
       verify_pool_(parts.verify_threads, kMaxQueuedVerifications) {
   const metrics::CounterFamily reports = parts_.registry.AddCounter(
       "countersign_inventory_reports_total", "Component reports by what became of them.", {"outcome"});
@@ -71,6 +68,7 @@ std::unique_ptr<rpc::Service> InventoryApi::Bind() {
   service->AsyncUnary("SubmitManifest", this, &InventoryApi::SubmitManifest);
   service->ServerStream("WatchComponents", this, &InventoryApi::WatchComponents);
   queries_.BindTo(*service);
+  parts_.fleet.Bind(*service);
   return service;
 }
 
@@ -100,16 +98,14 @@ absl::Status InventoryApi::CreateDevice(const rpc::Call& call, const v1::CreateD
                                         v1::Device* response) {
   RETURN_IF_ERROR(rpc::CheckRequestId(request.request_id()));
   ASSIGN_OR_RETURN(domain::Device device, FromProto(request.device(), parts_.clock.Now()));
-  if (call.identity().role == rpc::Role::kManufacturer && call.identity().id != device.manufacturer) {
-    return Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_DEVICE",
-                 absl::StrCat(call.identity().ToString(), " provisions devices of its own only, not of \"",
-                              device.manufacturer, "\"."));
-  }
+  RETURN_IF_ERROR(CheckOwnDevice(call, device.manufacturer));
   RETURN_IF_ERROR(domain::CheckDevice(device));
   if (!device.app_id.empty()) {
-    ASSIGN_OR_RETURN(device.app_id_status,
+    ASSIGN_OR_RETURN(AppIdRegistryClient::Verdict verdict,
                      parts_.app_id_registry.Verify(
                          device.app_id, std::min(call.deadline(), SystemClock().Now() + kRegistryTimeout)));
+    device.app_id_status = verdict.status;
+    device.app_id_findings = std::move(verdict.findings);
   }
   ASSIGN_OR_RETURN(
       const std::string bytes,
@@ -165,26 +161,47 @@ absl::StatusOr<InventoryApi::Readied> InventoryApi::ReadyManifest(const rpc::Cal
   return readied;
 }
 
+// So that those who were turned away together do not come again together.
+absl::Status InventoryApi::NoRoom(absl::Status status) const {
+  turned_away_.Increment();
+  return rpc::WithRetryDelay(std::move(status), kRetryDelay * (0.5 + parts_.random()));
+}
+
 void InventoryApi::SubmitManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request,
                                   v1::SubmitManifestResponse* response, rpc::Done done) {
+  // What is parsed weighs several times its bytes: without a bound a burst would take all memory.
+  const auto bytes = static_cast<int64_t>(request.manifest().size());
+  if (ingest_bytes_.fetch_add(bytes) + bytes > parts_.max_ingest_bytes && bytes <= parts_.max_ingest_bytes) {
+    ingest_bytes_.fetch_sub(bytes);
+    return done(
+        NoRoom(Error(absl::StatusCode::kResourceExhausted, "INGEST_FULL",
+                     "More manifests have come than this replica takes at once; send it again after the "
+                     "delay, with the same challenge.")));
+  }
+  // Gives the room back when the last of those who deal with the manifest lets go of it.
+  const std::shared_ptr<void> room(nullptr, [this, bytes](void*) { ingest_bytes_.fetch_sub(bytes); });
   absl::StatusOr<Readied> readied = ReadyManifest(call, request);
   if (!readied.ok()) return done(readied.status());
   auto work = std::make_shared<Readied>(*std::move(readied));
-  const absl::Status queued = verify_pool_.TrySubmit([this, work, response, done] {
+  const absl::Status queued = verify_pool_.TrySubmit([this, work, response, done, room] {
     domain::CheckedManifest checked = domain::CheckReports(
         std::move(work->manifest), *work->keys,
         [&](absl::string_view serial) { return work->elsewhere.contains(std::string(serial)); });
     parts_.writer.Submit(std::move(checked), parts_.clock.Now(),
-                         [this, response, done](absl::StatusOr<std::vector<ReportOutcome>> outcomes) {
+                         [this, response, done, room](absl::StatusOr<std::vector<ReportOutcome>> outcomes) {
+                           if (absl::IsResourceExhausted(outcomes.status()))
+                             return done(NoRoom(outcomes.status()));
                            if (!outcomes.ok()) return done(outcomes.status());
                            for (const ReportOutcome& outcome : *outcomes) {
                              CountOutcome(outcome);
                              *response->add_results() = ToProto(outcome);
                            }
+                           *response->mutable_next_report_delay() =
+                               ToProto(domain::NextReportDelay(parts_.report_interval, parts_.random()));
                            done(absl::OkStatus());
                          });
   });
-  if (!queued.ok()) done(queued);
+  if (!queued.ok()) done(absl::IsResourceExhausted(queued) ? NoRoom(queued) : queued);
 }
 
 void InventoryApi::CountOutcome(const ReportOutcome& outcome) const {

@@ -1,6 +1,8 @@
 #ifndef COUNTERSIGN_SERVICES_INVENTORY_API_INVENTORY_API_H_
 #define COUNTERSIGN_SERVICES_INVENTORY_API_INVENTORY_API_H_
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +17,7 @@
 #include "common/rpc/executor.h"
 #include "common/rpc/handler.h"
 #include "countersign/inventory/v1/inventory.pb.h"
+#include "services/inventory/api/fleet_handlers.h"
 #include "services/inventory/api/query_api.h"
 #include "services/inventory/clients/appid_registry_client.h"
 #include "services/inventory/storage/fleet_queries.h"
@@ -40,6 +43,12 @@ class InventoryApi {
     const Clock& clock;
     absl::Duration challenge_validity;
     int verify_threads;
+    FleetHandlers& fleet;
+    // How often a gateway is to report, on average, and bytes of manifests that are dealt with at once.
+    absl::Duration report_interval;
+    int64_t max_ingest_bytes;
+    // Uniform in [0, 1). Thread-safe.
+    std::function<double()> random;
   };
 
   explicit InventoryApi(const Parts& parts);
@@ -63,12 +72,15 @@ class InventoryApi {
   struct Readied;
   absl::StatusOr<Readied> ReadyManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request);
   void CountOutcome(const ReportOutcome& outcome) const;
+  absl::Status NoRoom(absl::Status status) const;
 
   Parts parts_;
   QueryApi queries_;
   metrics::Counter accepted_;
   std::map<std::string, metrics::Counter> refused_;  // by reason
-  rpc::Executor verify_pool_;                        // last: its tasks use the others
+  const metrics::Counter turned_away_;
+  std::atomic<int64_t> ingest_bytes_ = 0;
+  rpc::Executor verify_pool_;  // last: its tasks use the others
 };
 
 }  // namespace countersign::inventory

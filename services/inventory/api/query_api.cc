@@ -23,14 +23,7 @@ namespace {
 using domain::Field;
 using domain::Resource;
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
 constexpr int kMaxGroupFields = 3;
-
-// What a page token belongs to: the list, what selects from it, and whose it is.
-std::string PageScope(const rpc::Call& call, absl::string_view selection) {
-  return absl::StrCat(call.method(), "|", call.identity().ToString(), "|", selection);
-}
 
 absl::StatusOr<ComponentOrder> ParseOrder(absl::string_view text) {
   using By = ComponentOrder::By;

@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/status/errors.h"
 #include "countersign/appid_registry/v1/appid_registry.grpc.pb.h"
 
@@ -12,6 +13,12 @@ namespace countersign::inventory {
 using appid_registry::v1::AppIdRegistryService;
 using appid_registry::v1::VerifyIdentityRequest;
 using appid_registry::v1::VerifyIdentityResponse;
+
+namespace {
+
+constexpr size_t kMaxFindings = 32;
+
+}  // namespace
 
 struct AppIdRegistryClient::State {
   std::unique_ptr<AppIdRegistryService::Stub> stub;
@@ -23,8 +30,8 @@ AppIdRegistryClient::AppIdRegistryClient(const rpc::Dialer& dialer, absl::string
 
 AppIdRegistryClient::~AppIdRegistryClient() = default;
 
-absl::StatusOr<domain::AppIdStatus> AppIdRegistryClient::Verify(absl::string_view app_id,
-                                                                absl::Time deadline) {
+absl::StatusOr<AppIdRegistryClient::Verdict> AppIdRegistryClient::Verify(absl::string_view app_id,
+                                                                         absl::Time deadline) {
   VerifyIdentityRequest request;
   request.set_app_id(std::string(app_id));
   VerifyIdentityResponse response;
@@ -36,14 +43,26 @@ absl::StatusOr<domain::AppIdStatus> AppIdRegistryClient::Verify(absl::string_vie
                  absl::StrCat("The App-ID registry could not be asked about \"", app_id,
                               "\"; try again later. It answered: ", status.message()));
   }
+  Verdict verdict;
   switch (response.status()) {
     case VerifyIdentityResponse::STATUS_REGISTERED:
-      return domain::AppIdStatus::kRegistered;
+      verdict.status = domain::AppIdStatus::kRegistered;
+      break;
     case VerifyIdentityResponse::STATUS_NOT_REGISTERED:
-      return domain::AppIdStatus::kNotRegistered;
+      verdict.status = domain::AppIdStatus::kNotRegistered;
+      break;
     default:
-      return domain::AppIdStatus::kNotInForce;
+      verdict.status = domain::AppIdStatus::kNotInForce;
   }
+  for (const appid_registry::v1::Finding& finding : response.findings()) {
+    if (verdict.findings.size() == kMaxFindings) break;
+    verdict.findings.push_back(
+        {finding.reason(),
+         std::string(
+             absl::StripPrefix(appid_registry::v1::Finding::Severity_Name(finding.severity()), "SEVERITY_")),
+         finding.message()});
+  }
+  return verdict;
 }
 
 }  // namespace countersign::inventory

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -19,9 +20,14 @@ class AppIdRegistryClient {
   AppIdRegistryClient(const rpc::Dialer& dialer, absl::string_view address);
   ~AppIdRegistryClient();
 
+  struct Verdict {
+    domain::AppIdStatus status = domain::AppIdStatus::kNone;
+    std::vector<domain::AppIdFinding> findings;  // at most 32
+  };
+
   // What the registry says of `app_id`. INVALID_ARGUMENT when it is not an App-ID; UNAVAILABLE
   // (APP_ID_REGISTRY_UNAVAILABLE) when no answer came until `deadline`.
-  absl::StatusOr<domain::AppIdStatus> Verify(absl::string_view app_id, absl::Time deadline);
+  absl::StatusOr<Verdict> Verify(absl::string_view app_id, absl::Time deadline);
 
  private:
   struct State;

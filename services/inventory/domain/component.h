@@ -94,7 +94,7 @@ struct UpdateFailure {
   std::string reason;  // of the common vocabulary
   std::string detail;
   std::string version;  // that was to be installed
-  std::string rollout;  // id
+  std::string rollout;  // rollouts/{rollout}
 
   friend bool operator==(const UpdateFailure&, const UpdateFailure&) = default;
 };

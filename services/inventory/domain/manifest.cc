@@ -123,7 +123,8 @@ std::vector<std::string> UnknownSerials(const trust::GatewayManifest& manifest, 
 
 CheckedManifest CheckReports(trust::GatewayManifest manifest, const GatewayKeys& keys,
                              const std::function<bool(absl::string_view ecu_serial)>& is_elsewhere) {
-  CheckedManifest checked{manifest.gateway_id, manifest.nonce, manifest.manifest_counter, {}};
+  CheckedManifest checked{
+      manifest.gateway_id, manifest.nonce, manifest.manifest_counter, {}, std::move(manifest.incidents)};
   checked.reports.reserve(manifest.reports.size());
   absl::flat_hash_set<std::string> named;
   for (absl::StatusOr<trust::Envelope>& envelope : manifest.reports) {
@@ -180,6 +181,10 @@ absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgres
                      progress.last_manifest_counter, ": send a manifest with a higher one."));
   }
   return absl::OkStatus();
+}
+
+absl::Duration NextReportDelay(absl::Duration interval, double random) {
+  return interval * (0.75 + random / 2);
 }
 
 Verdict JudgeReport(const CheckedReport& checked, absl::string_view nonce, absl::Time now,

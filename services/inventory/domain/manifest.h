@@ -95,6 +95,7 @@ struct CheckedManifest {
   std::string nonce;
   int64_t counter = 0;
   std::vector<CheckedReport> reports;  // in the manifest's order
+  std::vector<trust::Incident> incidents;
 };
 
 // Reads a manifest: INVALID_ARGUMENT (MANIFEST_MALFORMED).
@@ -126,6 +127,10 @@ struct GatewayProgress {
 // (NONCE_MISMATCH, COUNTER_REPLAYED). A manifest that was accepted before falls under NONCE_MISMATCH: its
 // challenge is spent.
 absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgress& progress, absl::Time now);
+
+// When a gateway is to report next: `interval` on average, between three quarters and five quarters of it by
+// `random` in [0, 1), so that gateways that came together, as after an outage, come apart.
+absl::Duration NextReportDelay(absl::Duration interval, double random);
 
 // What became of a report.
 struct Verdict {

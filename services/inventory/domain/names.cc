@@ -45,6 +45,15 @@ absl::StatusOr<DeviceName> ParseDeviceName(absl::string_view name) {
   return DeviceName{parts[1], parts[3]};
 }
 
+absl::StatusOr<ComponentId> ParseComponentName(absl::string_view name) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  if (parts.size() != 4 || parts[0] != "gateways" || parts[2] != "components" || !IsPartyId(parts[1]) ||
+      !IsSerial(parts[3])) {
+    return NameInvalid(name, "gateways/{gateway}/components/{ecu_serial}");
+  }
+  return ComponentId{parts[1], parts[3]};
+}
+
 absl::StatusOr<std::string> ParseDeviceParent(absl::string_view parent) {
   if (parent == "gateways/-") return std::string();
   absl::StatusOr<std::string> gateway_id = ParseGatewayName(parent);

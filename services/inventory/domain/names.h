@@ -14,6 +14,11 @@ struct DeviceName {
   std::string device_id;
 };
 
+struct ComponentId {
+  std::string gateway_id;
+  std::string ecu_serial;
+};
+
 std::string GatewayName(absl::string_view gateway_id);  // gateways/{gateway}
 std::string FormatDeviceName(absl::string_view gateway_id,
                              absl::string_view device_id);  // .../devices/{device}
@@ -22,6 +27,7 @@ std::string ComponentName(absl::string_view gateway_id,
 
 absl::StatusOr<std::string> ParseGatewayName(absl::string_view name);
 absl::StatusOr<DeviceName> ParseDeviceName(absl::string_view name);
+absl::StatusOr<ComponentId> ParseComponentName(absl::string_view name);
 // The gateway's id, or "" for `gateways/-`, which stands for all.
 absl::StatusOr<std::string> ParseDeviceParent(absl::string_view parent);
 

@@ -171,11 +171,11 @@ absl::StatusOr<std::vector<PlacedComponent>> FleetQueries::ListComponents(const 
         }
         const std::string direction = order.descending ? " DESC" : "";
         const pqxx::result rows = selection.Run(
-            reader,
-            absl::StrCat("SELECT ", kComponentColumns, by_name ? "" : absl::StrCat(", ", column.sql, " AS place"),
-                         " FROM components c", selection.Where(), " ORDER BY ",
-                         by_name ? "" : absl::StrCat(column.sql, direction, ", "), "c.gateway_id", direction,
-                         ", c.ecu_serial", direction, " LIMIT ", limit));
+            reader, absl::StrCat("SELECT ", kComponentColumns,
+                                 by_name ? "" : absl::StrCat(", ", column.sql, " AS place"),
+                                 " FROM components c", selection.Where(), " ORDER BY ",
+                                 by_name ? "" : absl::StrCat(column.sql, direction, ", "), "c.gateway_id",
+                                 direction, ", c.ecu_serial", direction, " LIMIT ", limit));
         std::vector<PlacedComponent> components;
         components.reserve(rows.size());
         for (const pqxx::row& row : rows) {

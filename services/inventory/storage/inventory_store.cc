@@ -262,6 +262,17 @@ absl::StatusOr<std::map<domain::State, int64_t>> InventoryStore::CountStates() {
   });
 }
 
+absl::StatusOr<int64_t> InventoryStore::CountUnconfirmed(absl::Time before) {
+  return database_.Read("CountUnconfirmed", [&](db::Reader& reader) -> absl::StatusOr<int64_t> {
+    return reader
+        .exec_params(
+            "SELECT count(*) FROM components WHERE state = 6 AND quarantine_confirmed_at IS NULL "
+            "AND quarantine_ordered_at < $1",
+            db::Timestamp(before))[0][0]
+        .as<int64_t>();
+  });
+}
+
 absl::StatusOr<int64_t> InventoryStore::PurgeRefusedReports(absl::Time before) {
   int64_t total = 0;
   while (true) {

@@ -35,8 +35,8 @@ struct Visibility {
 // Position of a component in the order of (gateway, ecu_serial).
 using ComponentKey = std::pair<std::string, std::string>;
 
-// Gateways, devices and components in PostgreSQL; manifests are ManifestWriter's, lists FleetQueries'. Thread-safe. Blocks. Errors
-// are those named here and Database's.
+// Gateways, devices and components in PostgreSQL; manifests are ManifestWriter's, lists FleetQueries'.
+// Thread-safe. Blocks. Errors are those named here and Database's.
 class InventoryStore {
  public:
   // `database` must outlive it.
@@ -73,6 +73,9 @@ class InventoryStore {
 
   // How many components are in each state.
   absl::StatusOr<std::map<domain::State, int64_t>> CountStates();
+
+  // How many components were ordered to stop before `before` and have not confirmed it.
+  absl::StatusOr<int64_t> CountUnconfirmed(absl::Time before);
 
   // Deletes refused reports from before `before`, in transactions of bounded size. Returns how many.
   absl::StatusOr<int64_t> PurgeRefusedReports(absl::Time before);

@@ -65,6 +65,13 @@ constexpr char kInsertRefused[] = R"sql(
   INSERT INTO refused_reports (gateway_id, received_at, manifest_counter, ecu_serial, reason, message, report)
   SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[]))sql";
 
+std::string MessageOf(const trust::Incident& incident) {
+  std::string message = incident.detail;
+  if (!incident.device_id.empty()) absl::StrAppend(&message, " (device ", incident.device_id, ")");
+  if (incident.count > 1) absl::StrAppend(&message, " (", incident.count, " times)");
+  return message;
+}
+
 }  // namespace
 
 // One run of a batch within a transaction. A transaction that is tried again gets a new one.
@@ -75,6 +82,7 @@ class ManifestWriter::Batch {
   struct Result {
     bool changed = false;               // whether others have something to hear
     std::vector<std::string> modified;  // why components became MODIFIED
+    int incidents = 0;                  // that gateways noticed
   };
 
   absl::StatusOr<Result> Run(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
@@ -290,7 +298,6 @@ class ManifestWriter::Batch {
   }
 
   void WriteRefused() {
-    if (refused_.empty()) return;
     std::vector<std::string> gateways, serials, reasons, messages, evidence;
     std::vector<absl::Time> times;
     std::vector<int64_t> counters;
@@ -303,6 +310,20 @@ class ManifestWriter::Batch {
       messages.push_back(refused.refusal.message);
       evidence.push_back(refused.report->Evidence());
     }
+    // What the gateway noticed itself is kept beside it.
+    for (const Item* item : accepted_) {
+      for (const trust::Incident& incident : item->manifest.incidents) {
+        gateways.push_back(item->manifest.gateway_id);
+        times.push_back(item->received);
+        counters.push_back(item->manifest.counter);
+        serials.push_back(incident.ecu_serial);
+        reasons.push_back(incident.reason);
+        messages.push_back(MessageOf(incident));
+        evidence.emplace_back();
+        ++result_.incidents;
+      }
+    }
+    if (gateways.empty()) return;
     db::ExecPrepared(tx_, "inventory_insert_refused", kInsertRefused, db::TextArray(gateways),
                      db::TimestampArray(times), db::BigintArray(counters), db::TextArray(serials),
                      db::TextArray(reasons), db::TextArray(messages), db::BytesArray(evidence));
@@ -397,6 +418,7 @@ absl::Status ManifestWriter::Flush(absl::Span<Item> items, absl::Span<absl::Stat
                    }));
   if (result.changed) options_.on_change();
   for (const std::string& reason : result.modified) options_.on_modified(reason);
+  if (result.incidents > 0) options_.on_incidents(result.incidents);
   return absl::OkStatus();
 }
 

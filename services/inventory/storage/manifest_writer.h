@@ -53,6 +53,8 @@ class ManifestWriter {
     std::function<void()> on_change = [] {};
     // A component became MODIFIED, for this reason; after the commit.
     std::function<void(const std::string& reason)> on_modified = [](const std::string&) {};
+    // So many incidents were told of; after the commit.
+    std::function<void(int count)> on_incidents = [](int) {};
   };
 
   // `database` must outlive it.

@@ -210,7 +210,8 @@ TEST_F(StorageTest, WhatIsUnchangedMovesTheCounterOnly) {
   }
   EXPECT_EQ(changes, 1);
   EXPECT_EQ(Count("component_history"), 1);
-  ASSERT_OK_AND_ASSIGN(const auto components, FleetQueries(database_).NextComponents({}, {}, FleetQueries::Walk::kSelect, {}, 10));
+  ASSERT_OK_AND_ASSIGN(const auto components,
+                       FleetQueries(database_).NextComponents({}, {}, FleetQueries::Walk::kSelect, {}, 10));
   ASSERT_EQ(components.size(), 1u);
   EXPECT_EQ(components[0].status.report_counter, 30);
   EXPECT_EQ(components[0].status.report_time, kNow);

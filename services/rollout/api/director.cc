@@ -180,7 +180,7 @@ absl::StatusOr<bool> Director::Sign(const std::string& gateway, bool end_refused
   ASSIGN_OR_RETURN(
       const DirectorSigner::Result result,
       signer_.Sign(gateway, {versions.targets + 1, versions.snapshot + 1, versions.timestamp + 1}, candidates,
-                   now));
+                   signable.quarantined, now));
   if (!result.refused.empty() && end_refused) {
     // Their end changes what is to be signed, so sign after it. One that is beyond recall stays, without its
     // entry.

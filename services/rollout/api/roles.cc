@@ -24,6 +24,7 @@ const rpc::RoleTable& RolloutRoles() {
           {"CheckIn", {Role::kGateway}},
           {"StreamHints", {Role::kGateway}},
           {"ReportProgress", {Role::kGateway}},
+          {"WatchFailures", {Role::kService}},
       });
   return table;
 }

@@ -13,6 +13,7 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/rollout/api/convert.h"
+#include "services/rollout/api/failure_watch.h"
 #include "services/rollout/api/roles.h"
 
 namespace countersign::rollout {
@@ -84,6 +85,7 @@ std::unique_ptr<rpc::Service> RolloutApi::Bind() {
   service->Unary("GetDirectorMetadata", this, &RolloutApi::GetDirectorMetadata);
   service->ServerStream("StreamHints", this, &RolloutApi::StreamHints);
   service->Unary("ReportProgress", this, &RolloutApi::ReportProgress);
+  service->ServerStream("WatchFailures", this, &RolloutApi::WatchFailures);
   return service;
 }
 
@@ -285,6 +287,11 @@ absl::Status RolloutApi::ReportProgress(const rpc::Call& call, const v1::ReportP
   }
   parts_.on_change();
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchFailuresResponse>>> RolloutApi::WatchFailures(
+    const rpc::Call&, const v1::WatchFailuresRequest& request, rpc::Waker waker) {
+  return NewFailureWatch(parts_.database, parts_.tail, request.resume_token(), std::move(waker));
 }
 
 }  // namespace countersign::rollout

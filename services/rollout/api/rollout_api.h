@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock/clock.h"
+#include "common/db/database.h"
+#include "common/feed/tail.h"
 #include "common/metrics/metrics.h"
 #include "common/rpc/handler.h"
 #include "countersign/rollout/v1/rollout.pb.h"
@@ -27,6 +29,8 @@ class RolloutApi {
  public:
   // All of it must outlive the API.
   struct Parts {
+    db::Database& database;
+    feed::Tail& tail;
     RolloutStore& store;
     DirectorStore& director_store;
     Director& director;
@@ -37,7 +41,7 @@ class RolloutApi {
     const Clock& clock;
     absl::Duration next_check_in;
     metrics::CounterFamily download_troubles;  // by reason
-    std::function<void()> on_change;  // there may be work for the workers; must not block
+    std::function<void()> on_change;           // there may be work for the workers; must not block
   };
 
   explicit RolloutApi(Parts parts) : parts_(std::move(parts)) {}
@@ -70,6 +74,8 @@ class RolloutApi {
       const rpc::Call& call, const v1::StreamHintsRequest& request, rpc::Waker waker);
   absl::Status ReportProgress(const rpc::Call& call, const v1::ReportProgressRequest& request,
                               v1::ReportProgressResponse* response);
+  absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchFailuresResponse>>> WatchFailures(
+      const rpc::Call& call, const v1::WatchFailuresRequest& request, rpc::Waker waker);
 
   // A verb that an operator asked for.
   template <typename VerbRequest>

@@ -8,13 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/feed/pump.h"
 #include "common/log/log.h"
 #include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/envelope.h"
 #include "countersign/consent/v1/consent.grpc.pb.h"
-#include "services/rollout/clients/watch.h"
 
 namespace countersign::rollout {
 namespace {
@@ -151,7 +151,7 @@ absl::Status ConsentClient::Watch(const std::string& token, const feed::Follower
   request.set_resume_token(token);
   rpc::CallContext context(absl::InfiniteFuture());
   const auto reader = state_->stub->WatchDecisions(context.get(), request);
-  return PumpWatch<consent::v1::WatchDecisionsResponse>(
+  return feed::PumpWatch<consent::v1::WatchDecisionsResponse>(
       *context.get(), *reader,
       [](const consent::v1::WatchDecisionsResponse& response) {
         feed::Event event;

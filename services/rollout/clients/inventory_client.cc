@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/feed/pump.h"
 #include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
-#include "services/rollout/clients/watch.h"
 
 namespace countersign::rollout {
 namespace {
@@ -35,6 +35,7 @@ Component FromProto(const inventory::v1::Component& proto) {
   component.release_counter = proto.installed().release_counter();
   component.report_counter = proto.report_counter();
   component.modified = proto.state() == inventory::v1::Component::STATE_MODIFIED;
+  component.quarantined = proto.state() == inventory::v1::Component::STATE_QUARANTINED;
   component.proxied = proto.state() == inventory::v1::Component::STATE_PROXIED;
   // COMPROMISED and QUARANTINED say that its word does not count, UNVERIFIED that there is none.
   component.proved =
@@ -98,7 +99,7 @@ absl::Status InventoryClient::Watch(const std::string& token, const feed::Follow
   request.set_resume_token(token);
   rpc::CallContext context(absl::InfiniteFuture());
   const auto reader = state_->stub->WatchComponents(context.get(), request);
-  return PumpWatch<inventory::v1::WatchComponentsResponse>(
+  return feed::PumpWatch<inventory::v1::WatchComponentsResponse>(
       *context.get(), *reader,
       [](const inventory::v1::WatchComponentsResponse& response) {
         feed::Event event;

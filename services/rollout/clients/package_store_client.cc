@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/feed/pump.h"
 #include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/reasons.h"
 #include "countersign/package_store/v1/package_store.grpc.pb.h"
-#include "services/rollout/clients/watch.h"
 
 namespace countersign::rollout {
 namespace {
@@ -92,7 +92,7 @@ absl::Status PackageStoreClient::Watch(const std::string& token, const feed::Fol
   request.set_resume_token(token);
   rpc::CallContext context(absl::InfiniteFuture());
   const auto reader = state_->stub->WatchPackages(context.get(), request);
-  return PumpWatch<package_store::v1::WatchPackagesResponse>(
+  return feed::PumpWatch<package_store::v1::WatchPackagesResponse>(
       *context.get(), *reader,
       [](const package_store::v1::WatchPackagesResponse& response) {
         const package_store::v1::Package& package = response.package();

@@ -159,9 +159,10 @@ struct Component {
   std::string sha256;
   int64_t release_counter = 0;
   int64_t report_counter = 0;
-  bool proved = false;    // its last report proved itself: by its own key or by its gateway's proxy key
-  bool proxied = false;   // by the latter
-  bool modified = false;  // it proved that it runs what nobody published
+  bool proved = false;       // its last report proved itself: by its own key or by its gateway's proxy key
+  bool proxied = false;      // by the latter
+  bool modified = false;     // it proved that it runs what nobody published
+  bool quarantined = false;  // it was ordered to stop operating (FOTA-R3)
 };
 
 // Whether the inventory's word about `component` proves that `assignment`'s image with `sha256` runs

@@ -105,11 +105,13 @@ absl::Status DirectorSigner::Check(absl::string_view gateway, const DirectorCand
 absl::StatusOr<DirectorSigner::Result> DirectorSigner::Sign(absl::string_view gateway,
                                                             const DirectorVersions& versions,
                                                             absl::Span<const DirectorCandidate> candidates,
+                                                            const std::set<std::string>& quarantined,
                                                             absl::Time now) const {
   Result result;
   DirectorMetadata& metadata = result.metadata;
   trust::Targets targets;
   targets.version = versions.targets;
+  targets.quarantine = quarantined;
   targets.expires = ToSeconds(now + options_.validity);
   metadata.refresh_targets = now + options_.validity / 2;
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,9 +95,12 @@ class DirectorSigner {
   // Signs targets with the candidates that pass, and a snapshot and timestamp over it, all for `gateway`. The
   // targets do not outlive the first consent in them. Where one of a bundle is refused, none of it is in
   // them. One that is to be fetched ahead and is refused is only left out. An error (the image repository
-  // cannot be asked, a key does not answer) signs nothing.
+  // cannot be asked, a key does not answer) signs nothing. `quarantined` are the components that are ordered
+  // to stop (FOTA-R3): nothing has to stand behind that but the inventory's word, since it makes nobody run
+  // anything.
   absl::StatusOr<Result> Sign(absl::string_view gateway, const DirectorVersions& versions,
-                              absl::Span<const DirectorCandidate> candidates, absl::Time now) const;
+                              absl::Span<const DirectorCandidate> candidates,
+                              const std::set<std::string>& quarantined, absl::Time now) const;
 
   // A new timestamp of version `version` over the same snapshot; changes `metadata` accordingly.
   absl::Status SignTimestamp(int64_t version, DirectorMetadata& metadata, absl::Time now) const;

@@ -128,7 +128,7 @@ class DirectorSignerTest : public ::testing::Test {
   // Signs `candidate` alone: it must be refused for `reason`, and not be in what was signed.
   void ExpectRefused(const DirectorCandidate& candidate, absl::string_view reason) {
     const absl::StatusOr<DirectorSigner::Result> result =
-        Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow);
+        Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, {}, kNow);
     ASSERT_OK(result);
     ASSERT_THAT(result->refused, SizeIs(1)) << reason;
     EXPECT_EQ(ReasonOf(result->refused[0].why), std::string(reason)) << result->refused[0].why;
@@ -165,7 +165,7 @@ class DirectorSignerTest : public ::testing::Test {
 
 TEST_F(DirectorSignerTest, WhatEverybodyAgreedToIsSigned) {
   const DirectorCandidate candidate = Good();
-  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {3, 4, 5}, {&candidate, 1}, kNow));
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {3, 4, 5}, {&candidate, 1}, {}, kNow));
   EXPECT_THAT(result.refused, IsEmpty());
   const trust::Targets targets = TargetsIn(result.metadata);
   EXPECT_EQ(targets.version, 3);
@@ -181,7 +181,7 @@ TEST_F(DirectorSignerTest, WhatEverybodyAgreedToIsSigned) {
 TEST_F(DirectorSignerTest, ATufClientAcceptsWhatIsSigned) {
   const DirectorCandidate candidate = Good();
   const DirectorSigner signer = Signer();
-  ASSERT_OK_AND_ASSIGN(auto result, signer.Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow));
+  ASSERT_OK_AND_ASSIGN(auto result, signer.Sign("gw-1", {1, 1, 1}, {&candidate, 1}, {}, kNow));
   trust::Envelope root = Root().ToEnvelope();
   ASSERT_OK(root.Sign(*root_));
   std::map<std::string, std::string> files = {{"timestamp.json", result.metadata.timestamp},
@@ -209,7 +209,7 @@ TEST_F(DirectorSignerTest, TwoComponentsMayGetTheSameImage) {
   record.ecu_serial = "ecu-2";
   second.assignment.signed_consent = Signed(record, *consent_);
   const std::vector<DirectorCandidate> both = {Good(), second};
-  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, both, kNow));
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, both, {}, kNow));
   EXPECT_THAT(result.refused, IsEmpty());
   EXPECT_THAT(TargetsIn(result.metadata).targets.begin()->second.custom.ecu_identifiers, SizeIs(2));
 }
@@ -221,7 +221,7 @@ TEST_F(DirectorSignerTest, WhatWaitsForConsentIsOnlyToBeFetchedAhead) {
   ahead.assignment.state = AssignmentState::kAwaitingConsent;
   ahead.assignment.signed_consent.clear();
   const auto sign = [&](const DirectorCandidate& candidate) {
-    const auto result = Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow);
+    const auto result = Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, {}, kNow);
     EXPECT_OK(result);
     EXPECT_THAT(result->refused, IsEmpty());
     EXPECT_THAT(TargetsIn(result->metadata).targets, IsEmpty());
@@ -263,7 +263,7 @@ TEST_F(DirectorSignerTest, OfABundleAllIsSignedOrNothing) {
   alone.assignment.signed_consent = Signed(record, *consent_);
   first.bundle = second.bundle = "bundle-1";
   std::vector<DirectorCandidate> all = {first, second, alone};
-  ASSERT_OK_AND_ASSIGN(auto result, Signer().Sign("gw-1", {1, 1, 1}, all, kNow));
+  ASSERT_OK_AND_ASSIGN(auto result, Signer().Sign("gw-1", {1, 1, 1}, all, {}, kNow));
   ASSERT_THAT(result.refused, SizeIs(1));
   EXPECT_EQ(result.refused[0].candidate, 1u);
   EXPECT_THAT(TargetsIn(result.metadata).targets.at("acme/thermostat/2.bin").custom.ecu_identifiers,
@@ -271,7 +271,7 @@ TEST_F(DirectorSignerTest, OfABundleAllIsSignedOrNothing) {
 
   record.ecu_serial = "ecu-2";
   all[1].assignment.signed_consent = Signed(record, *consent_);
-  ASSERT_OK_AND_ASSIGN(result, Signer().Sign("gw-1", {1, 1, 1}, all, kNow));
+  ASSERT_OK_AND_ASSIGN(result, Signer().Sign("gw-1", {1, 1, 1}, all, {}, kNow));
   EXPECT_THAT(result.refused, IsEmpty());
   const auto ecus = TargetsIn(result.metadata).targets.at("acme/thermostat/2.bin").custom.ecu_identifiers;
   ASSERT_THAT(ecus, SizeIs(3));
@@ -281,7 +281,7 @@ TEST_F(DirectorSignerTest, OfABundleAllIsSignedOrNothing) {
 }
 
 TEST_F(DirectorSignerTest, AGatewayWithoutAssignmentsGetsEmptyTargets) {
-  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {}, kNow));
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {}, {}, kNow));
   EXPECT_THAT(TargetsIn(result.metadata).targets, IsEmpty());
 }
 
@@ -427,7 +427,7 @@ TEST_F(DirectorSignerTest, AConsentOutsideItsTimeIsRefused) {
 
 TEST_F(DirectorSignerTest, MetadataDoesNotOutliveTheConsentInIt) {
   const DirectorCandidate candidate = Good();
-  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow));
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, {}, kNow));
   EXPECT_EQ(TargetsIn(result.metadata).expires, kNow + absl::Hours(1));
   EXPECT_EQ(result.metadata.refresh_targets, kNow + absl::Hours(1));
 }
@@ -462,7 +462,7 @@ TEST_F(DirectorSignerTest, OneRefusalDoesNotStopTheOthers) {
   DirectorCandidate bad = Good();
   bad.assignment.ecu_serial = "ecu-2";
   const std::vector<DirectorCandidate> both = {bad, Good()};
-  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, both, kNow));
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, both, {}, kNow));
   ASSERT_THAT(result.refused, SizeIs(1));
   EXPECT_EQ(result.refused[0].candidate, 0u);
   EXPECT_THAT(TargetsIn(result.metadata).targets.begin()->second.custom.ecu_identifiers, SizeIs(1));
@@ -471,9 +471,16 @@ TEST_F(DirectorSignerTest, OneRefusalDoesNotStopTheOthers) {
 TEST_F(DirectorSignerTest, NothingIsSignedWhileTheImageRepositoryCannotBeAsked) {
   image_repository_ = absl::UnavailableError("no route");
   const DirectorCandidate candidate = Good();
-  EXPECT_THAT(Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, kNow),
+  EXPECT_THAT(Signer().Sign("gw-1", {1, 1, 1}, {&candidate, 1}, {}, kNow),
               StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_OK(Signer().Sign("gw-1", {1, 1, 1}, {}, kNow)) << "nothing has to be verified";
+  EXPECT_OK(Signer().Sign("gw-1", {1, 1, 1}, {}, {}, kNow)) << "nothing has to be verified";
+}
+
+// FOTA-R3
+TEST_F(DirectorSignerTest, WhatIsOrderedToStopIsSignedWithoutAnyUpdate) {
+  ASSERT_OK_AND_ASSIGN(const auto result, Signer().Sign("gw-1", {1, 1, 1}, {}, {"b", "a"}, kNow));
+  EXPECT_EQ(TargetsIn(result.metadata).quarantine, (std::set<std::string>{"a", "b"}));
+  EXPECT_THAT(TargetsIn(result.metadata).targets, IsEmpty());
 }
 
 TEST_F(DirectorSignerTest, ARootMustNameTheOnlineKeysAlone) {

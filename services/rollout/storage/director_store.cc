@@ -31,6 +31,8 @@ constexpr char kLoad[] = R"sql(
          (SELECT COALESCE(max(version), 0) FROM director_roots) AS root_version
   FROM director_metadata WHERE gateway = $1)sql";
 
+constexpr char kQuarantined[] = "SELECT ecu_serial FROM quarantined_components WHERE gateway = $1";
+
 constexpr char kInsertGateway[] =
     "INSERT INTO director_metadata (gateway) VALUES ($1) ON CONFLICT DO NOTHING";
 
@@ -153,6 +155,9 @@ absl::StatusOr<DirectorStore::Signable> DirectorStore::LoadForSigning(const std:
         signable.state = StateOf(db::ExecPrepared(tx, "load_director", kLoad, gateway)[0]);
         ASSIGN_OR_RETURN(signable.admitted, rollouts_.Admitted(tx, gateway));
         ASSIGN_OR_RETURN(signable.ahead, rollouts_.Ahead(tx, gateway));
+        for (const pqxx::row& row : db::ExecPrepared(tx, "quarantined", kQuarantined, gateway)) {
+          signable.quarantined.insert(db::TextOf(row[0]));
+        }
         return signable;
       });
 }

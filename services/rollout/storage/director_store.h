@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ class DirectorStore {
     DirectorState state;
     std::vector<AssignmentView> admitted;
     std::vector<AssignmentView> ahead;  // what the gateway may fetch already
+    std::set<std::string> quarantined;  // ecu_serials that are ordered to stop
   };
   // nullopt when the gateway has none.
   absl::StatusOr<std::optional<DirectorState>> Load(const std::string& gateway);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/db/request_ids.h"
 #include "common/db/sql.h"
+#include "common/feed/outbox.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/rollout/storage/rows.h"
@@ -17,6 +18,11 @@ namespace {
 
 // An abort takes this many with it in its own transaction; workers call off the rest.
 constexpr int kCalledOffAtOnce = 1000;
+
+constexpr char kAddQuarantined[] =
+    "INSERT INTO quarantined_components (gateway, ecu_serial) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+constexpr char kRemoveQuarantined[] =
+    "DELETE FROM quarantined_components WHERE gateway = $1 AND ecu_serial = $2";
 
 constexpr char kInsertRollout[] = R"sql(
   INSERT INTO rollouts (id, display_name, filter, max_concurrent, max_failures, assignment_timeout_us, state,
@@ -659,6 +665,19 @@ absl::Status RolloutStore::Decide(db::Transaction& tx, const ConsentDecision& de
 }
 
 absl::Status RolloutStore::TakeComponent(db::Transaction& tx, const Component& component) {
+  RETURN_IF_ERROR(TakeProof(tx, component));
+  const pqxx::result changed =
+      component.quarantined
+          ? db::ExecPrepared(tx, "add_quarantined", kAddQuarantined, component.gateway, component.ecu_serial)
+          : db::ExecPrepared(tx, "remove_quarantined", kRemoveQuarantined, component.gateway,
+                             component.ecu_serial);
+  if (changed.affected_rows() == 0) return absl::OkStatus();
+  BumpDirector(tx, {component.gateway});
+  feed::Append(tx, kHintKind, component.gateway, kHintMetadata);
+  return absl::OkStatus();
+}
+
+absl::Status RolloutStore::TakeProof(db::Transaction& tx, const Component& component) {
   if (!component.proved) return absl::OkStatus();
   const pqxx::result rows = db::ExecPrepared(tx, "find_proved", kFindProved, component.gateway,
                                              component.ecu_serial, component.sha256);

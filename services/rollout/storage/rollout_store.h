@@ -156,7 +156,8 @@ class RolloutStore {
 
   absl::Status Decide(const std::vector<ConsentDecision>& decisions);
   absl::Status Decide(db::Transaction& tx, const ConsentDecision& decision);
-  // Completes the component's assignment if this proves it.
+  // Completes the component's assignment if this proves it, and has the Director tell its gateway when it is
+  // ordered to stop, or no longer.
   absl::Status TakeComponent(db::Transaction& tx, const Component& component);
   absl::Status TakeComponents(const std::vector<Component>& components);
   // Whether each was taken.
@@ -182,6 +183,7 @@ class RolloutStore {
 
  private:
   void Tell(const std::vector<Ended>& ended) const;
+  absl::Status TakeProof(db::Transaction& tx, const Component& component);
 
   db::Database& database_;
   const Clock& clock_;

@@ -21,6 +21,7 @@
 #include "services/rollout/storage/bundles.h"
 #include "services/rollout/storage/director_store.h"
 #include "services/rollout/storage/ended_packages.h"
+#include "services/rollout/storage/outcomes.h"
 #include "services/rollout/storage/rollout_migrations.h"
 
 namespace countersign::rollout {
@@ -147,9 +148,20 @@ class RolloutStoreTest : public ::testing::Test {
     absl::StatusOr<feed::Page> page = feed::Read(database_, "", 1000);
     EXPECT_OK(page);
     std::vector<std::string> hints;
-    for (const feed::Event& event : page->events)
-      hints.push_back(absl::StrCat(event.key, " ", event.payload));
+    for (const feed::Event& event : page->events) {
+      if (event.kind == kHintKind) hints.push_back(absl::StrCat(event.key, " ", event.payload));
+    }
     return hints;
+  }
+
+  std::vector<FailedUpdate> Failures() {
+    absl::StatusOr<feed::Page> page = feed::Read(database_, "", 1000);
+    EXPECT_OK(page);
+    std::vector<FailedUpdate> failures;
+    for (const feed::Event& event : page->events) {
+      if (event.kind == kFailureKind) failures.push_back(*DecodeFailure(event.payload));
+    }
+    return failures;
   }
 
   absl::Status TakeComponent(const Component& component) {
@@ -536,6 +548,55 @@ TEST_F(RolloutStoreTest, OnlyALaterProvedReportOfTheImageCompletes) {
   EXPECT_TRUE(Only("gw-0").proxied);
   EXPECT_EQ(Get("r1").state, RolloutState::kCompleted);
   EXPECT_EQ(Get("r1").counts, (AssignmentCounts{.total = 1, .succeeded = 1}));
+}
+
+// FOTA-P1
+TEST_F(RolloutStoreTest, AFailedUpdateIsToldOnceWithItsReason) {
+  Started("r1", 3);
+  Grant("r1", 2);
+  ASSERT_THAT(store_.Admit("r1", 100), IsOkAndHolds(2));
+  const int reason = static_cast<int>(FailureReason::kSignatureInvalid);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_OK(store_.Report("gw-0",
+                            {{"ecu-0", Sha(2), AssignmentEvent::kReportedFailed, reason, "bad signature"}}));
+  }
+  const std::vector<FailedUpdate> failures = Failures();
+  ASSERT_EQ(failures.size(), 1) << "what was called off is no failure, nor is a second report of the same";
+  EXPECT_EQ(failures[0].gateway, "gw-0");
+  EXPECT_EQ(failures[0].ecu_serial, "ecu-0");
+  EXPECT_EQ(failures[0].rollout, "r1");
+  EXPECT_EQ(failures[0].state, AssignmentState::kFailed);
+  EXPECT_EQ(failures[0].failure_reason, reason);
+  EXPECT_EQ(failures[0].version, store_.Releases("r1")->at(0).version);
+  EXPECT_NE(failures[0].detail.find("bad"), std::string::npos);
+}
+
+// FOTA-R3
+TEST_F(RolloutStoreTest, AnOrderToStopIsSignedForAGatewayThatHasNoRollout) {
+  const auto changed = [&] { return director_.Standing("gw-7")->changed; };
+  Component component;
+  component.gateway = "gw-7";
+  component.ecu_serial = "ecu-7";
+  ASSERT_OK(TakeComponent(component));
+  EXPECT_FALSE(director_.Standing("gw-7")->known) << "most components are never ordered to stop";
+  component.quarantined = true;
+  ASSERT_OK(TakeComponent(component));
+  EXPECT_TRUE(changed());
+  EXPECT_THAT(Hints(), ElementsAre("gw-7 METADATA"));
+  ASSERT_OK_AND_ASSIGN(DirectorStore::Signable signable, director_.LoadForSigning("gw-7"));
+  EXPECT_EQ(signable.quarantined, (std::set<std::string>{"ecu-7"}));
+  ASSERT_OK_AND_ASSIGN(const bool stored,
+                       director_.Save("gw-7", signable.state, {{1, 1, 1}, "t", "s", "m"}, "k"));
+  EXPECT_TRUE(stored);
+  EXPECT_FALSE(changed());
+  ASSERT_OK(TakeComponent(component));
+  EXPECT_FALSE(changed()) << "the same news again is no news";
+
+  component.quarantined = false;
+  ASSERT_OK(TakeComponent(component));
+  EXPECT_TRUE(changed());
+  ASSERT_OK_AND_ASSIGN(signable, director_.LoadForSigning("gw-7"));
+  EXPECT_TRUE(signable.quarantined.empty());
 }
 
 TEST_F(RolloutStoreTest, ProgressReportsMayAllBeLost) {

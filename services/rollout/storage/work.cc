@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/db/sql.h"
 #include "common/feed/outbox.h"
+#include "services/rollout/storage/outcomes.h"
 #include "services/rollout/storage/rows.h"
 
 namespace countersign::rollout {
@@ -208,6 +209,13 @@ bool Work::Apply(Assignment& assignment, AssignmentEvent event, FailureReason re
   return true;
 }
 
+std::string Work::VersionOf(const std::string& rollout, int release) {
+  const pqxx::result rows = db::ExecPrepared(
+      tx_, "release_version", "SELECT version FROM rollout_releases WHERE rollout = $1 AND ordinal = $2",
+      rollout, release);
+  return rows.empty() ? "" : db::TextOf(rows[0][0]);
+}
+
 std::vector<Ended> Work::Save() {
   std::vector<std::string> gateways, serials, rollouts, details, records, principals;
   std::vector<int32_t> states, reasons;
@@ -215,6 +223,7 @@ std::vector<Ended> Work::Save() {
   std::vector<std::optional<absl::Time>> untils, admits, dues;
   std::vector<bool> proxied;
   std::vector<Ended> ended;
+  std::vector<FailedUpdate> failures;
   for (const std::unique_ptr<Assignment>& entry : assignments_) {
     const Assignment& assignment = *entry;
     if (!changed_.contains(&assignment)) continue;
@@ -234,6 +243,11 @@ std::vector<Ended> Work::Save() {
     admits.push_back(assignment.admit_time);
     dues.push_back(assignment.due_time);
     if (IsEnded(assignment.state)) ended.push_back({assignment.state, assignment.failure_reason});
+    if (IsFailure(assignment.state)) {
+      failures.push_back({assignment.gateway, assignment.ecu_serial, assignment.rollout, assignment.state,
+                          assignment.failure_reason, assignment.failure_detail,
+                          VersionOf(assignment.rollout, assignment.release)});
+    }
   }
   if (!gateways.empty()) {
     db::ExecPrepared(
@@ -266,6 +280,9 @@ std::vector<Ended> Work::Save() {
   }
   std::vector<feed::NewEvent> events;
   for (const auto& [gateway, subject] : hints_) events.push_back({kHintKind, gateway, subject});
+  for (const FailedUpdate& failure : failures) {
+    events.push_back({kFailureKind, failure.gateway, EncodeFailure(failure)});
+  }
   if (!events.empty()) feed::Append(tx_, events);
   return ended;
 }

@@ -58,6 +58,8 @@ class Work {
   absl::Time now() const { return now_; }
 
  private:
+  std::string VersionOf(const std::string& rollout, int release);
+
   db::Transaction& tx_;
   const absl::Time now_;
   std::map<std::string, Rollout> rollouts_;

@@ -1,5 +1,5 @@
-#ifndef COUNTERSIGN_SERVICES_ROLLOUT_CLIENTS_WATCH_H_
-#define COUNTERSIGN_SERVICES_ROLLOUT_CLIENTS_WATCH_H_
+#ifndef COUNTERSIGN_COMMON_FEED_PUMP_H_
+#define COUNTERSIGN_COMMON_FEED_PUMP_H_
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/sync_stream.h>
@@ -18,18 +18,18 @@
 #include "common/rpc/status_grpc.h"
 
 // For the .cc files of clients whose service has a Watch stream.
-namespace countersign::rollout {
+namespace countersign::feed {
 
 // Reads `reader` to its end and gives `sink` what has come so far in one piece, so that a transaction takes
 // many events when many are there and one when there is one. Returns why the stream ended.
 template <typename Response>
 absl::Status PumpWatch(grpc::ClientContext& context, grpc::ClientReaderInterface<Response>& reader,
-                       const std::function<feed::Event(const Response&)>& convert,
-                       const feed::Follower::Sink& sink, std::stop_token stop) {
+                       const std::function<Event(const Response&)>& convert, const Follower::Sink& sink,
+                       std::stop_token stop) {
   constexpr size_t kMaxBatch = 200;
   constexpr size_t kMaxQueued = 1000;
   absl::Mutex mutex;
-  std::deque<feed::Event> queue;
+  std::deque<Event> queue;
   bool ended = false;
   grpc::Status finished;
 
@@ -37,7 +37,7 @@ absl::Status PumpWatch(grpc::ClientContext& context, grpc::ClientReaderInterface
   std::jthread source([&] {
     Response response;
     while (reader.Read(&response)) {
-      feed::Event event = convert(response);
+      Event event = convert(response);
       absl::MutexLock lock(&mutex);
       const auto has_room = [&] { return queue.size() < kMaxQueued || ended; };
       mutex.Await(absl::Condition(&has_room));
@@ -50,7 +50,7 @@ absl::Status PumpWatch(grpc::ClientContext& context, grpc::ClientReaderInterface
     finished = std::move(status);
   });
 
-  std::vector<feed::Event> batch;
+  std::vector<Event> batch;
   while (true) {
     batch.clear();
     {
@@ -72,6 +72,6 @@ absl::Status PumpWatch(grpc::ClientContext& context, grpc::ClientReaderInterface
   }
 }
 
-}  // namespace countersign::rollout
+}  // namespace countersign::feed
 
-#endif  // COUNTERSIGN_SERVICES_ROLLOUT_CLIENTS_WATCH_H_
+#endif  // COUNTERSIGN_COMMON_FEED_PUMP_H_

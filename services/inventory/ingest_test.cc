@@ -1,0 +1,316 @@
+// Manifests: what is taken, what is refused and why, and what is kept of it.
+#include "nlohmann/json.hpp"
+#include "services/inventory/testing/world.h"
+
+namespace countersign::inventory {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class IngestTest : public WorldTest {};
+
+// HOME-1, HOME-2, FOTA-D
+TEST_F(IngestTest, ASignedManifestBringsTheSituationToTheInventory) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string nonce = home.Challenge();
+  ASSERT_OK_AND_ASSIGN(const v1::SubmitManifestResponse response,
+                       home.Submit(nonce, {home.SignedReport(serial, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("ACCEPTED"));
+  EXPECT_EQ(response.results(0).state(), v1::Component::STATE_VERIFIED);
+
+  const v1::Component component = GetComponent(serial);
+  EXPECT_EQ(component.state(), v1::Component::STATE_VERIFIED);
+  EXPECT_EQ(component.installed().version(), "1.0.0");
+  EXPECT_EQ(component.installed().sha256(), std::string(64, 'a'));
+  EXPECT_EQ(component.installed().target_path(), "acme/thermostat/thermostat-1.0.0.bin");
+  EXPECT_EQ(component.software_versions().at("bootloader"), "3.1");
+  EXPECT_EQ(component.report_counter(), 1);
+  EXPECT_TRUE(component.has_report_time());
+  v1::GetGatewayRequest get;
+  get.set_name("gateways/" + home.id);
+  EXPECT_EQ(Call(*operator_, &Stub::GetGateway, get)->last_manifest_counter(), 1);
+}
+
+// FOTA-H
+TEST_F(IngestTest, TheReportAfterAnUpdateIsAChangeWithAHistory) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  std::string nonce = home.Challenge();
+  ASSERT_OK(home.Submit(nonce, {home.SignedReport(serial, nonce)}));
+  nonce = home.Challenge();
+  ASSERT_OK(home.Submit(nonce, {home.SignedReport(serial, nonce)}));
+  nonce = home.Challenge();
+  trust::VersionReport report = home.Report(serial, nonce);
+  report.version = "2.0.0";
+  report.sha256 = std::string(64, 'b');
+  report.release_counter = 2;
+  ASSERT_OK(home.Submit(nonce, {home.Sign(report, home.components.at(serial))}));
+  EXPECT_EQ(GetComponent(serial).installed().version(), "2.0.0");
+
+  const pqxx::result history =
+      world_->Sql("SELECT image_version, manifest_counter FROM component_history WHERE ecu_serial = '" +
+                  serial + "' ORDER BY id");
+  ASSERT_EQ(history.size(), 2u) << "the second manifest said nothing new";
+  EXPECT_EQ(history[0][0].as<std::string>(), "1.0.0");
+  EXPECT_EQ(history[1][0].as<std::string>(), "2.0.0");
+  EXPECT_EQ(history[1][1].as<int>(), 3);
+}
+
+TEST_F(IngestTest, AManifestSentAgainChangesNothingAndSaysSo) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string nonce = home.Challenge();
+  const std::string manifest = home.SignManifest(home.Manifest(nonce, {home.SignedReport(serial, nonce)}));
+  ASSERT_OK(home.Submit(manifest));
+  const std::string before = GetComponent(serial).SerializeAsString();
+  EXPECT_THAT(home.Submit(manifest), StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  home.Challenge();
+  EXPECT_THAT(home.Submit(manifest), StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  EXPECT_EQ(GetComponent(serial).SerializeAsString(), before);
+}
+
+TEST_F(IngestTest, OfTheSameManifestSentAtOnceExactlyOneIsTaken) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string nonce = home.Challenge();
+  const std::string manifest = home.SignManifest(home.Manifest(nonce, {home.SignedReport(serial, nonce)}));
+  metrics::Registry metrics;
+  const std::unique_ptr<App> replica = world_->StartReplica(metrics);
+  const std::unique_ptr<Stub> other_stub = world_->StubAs({Role::kGateway, home.id}, *replica);
+  std::atomic<int> taken = 0;
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      v1::SubmitManifestRequest request;
+      request.set_manifest(manifest);
+      const auto response = Call(i % 2 == 0 ? *home.stub : *other_stub, &Stub::SubmitManifest, request);
+      if (response.ok()) {
+        ++taken;
+      } else if (ReasonOf(response.status()) == "NONCE_MISMATCH") {
+        ++refused;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(taken, 1);
+  EXPECT_EQ(refused, 7);
+  EXPECT_EQ(GetComponent(serial).refused_reports(), 0);
+}
+
+TEST_F(IngestTest, AReplicaTakesTheAnswerToAnothersChallenge) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  metrics::Registry metrics;
+  const std::unique_ptr<App> replica = world_->StartReplica(metrics);
+  const std::string nonce = home.Challenge();
+  home.stub = world_->StubAs({Role::kGateway, home.id}, *replica);
+  EXPECT_THAT(ReasonsOf(*home.Submit(nonce, {home.SignedReport(serial, nonce)})), ElementsAre("ACCEPTED"));
+}
+
+// HOME-1
+TEST_F(IngestTest, ADeviceThatDoesNotProveItselfIsRecordedAsSuchAndStopsNoOther) {
+  Home home = NewHome();
+  const std::string good = AddDevice(home);
+  const std::string bad = AddDevice(home);
+  std::string nonce = home.Challenge();
+  ASSERT_OK_AND_ASSIGN(
+      v1::SubmitManifestResponse response,
+      home.Submit(nonce, {home.Sign(home.Report(bad, nonce), NewSigner()), home.SignedReport(good, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("SIGNATURE_INVALID", "ACCEPTED"));
+  EXPECT_EQ(response.results(0).ecu_serial(), bad);
+  EXPECT_EQ(response.results(0).state(), v1::Component::STATE_COMPROMISED);
+  v1::Component component = GetComponent(bad);
+  EXPECT_EQ(component.state(), v1::Component::STATE_COMPROMISED);
+  EXPECT_EQ(component.state_reason(), "SIGNATURE_INVALID");
+  EXPECT_EQ(component.refused_reports(), 1);
+  EXPECT_FALSE(component.has_installed());
+  const pqxx::result evidence = world_->Sql(
+      "SELECT reason, convert_from(report, 'UTF8') FROM refused_reports "
+      "WHERE gateway_id = '" +
+      home.id + "'");
+  ASSERT_EQ(evidence.size(), 1u);
+  EXPECT_EQ(evidence[0][0].as<std::string>(), "SIGNATURE_INVALID");
+  EXPECT_THAT(evidence[0][1].as<std::string>(), HasSubstr(bad));
+
+  nonce = home.Challenge();
+  ASSERT_OK_AND_ASSIGN(response, home.Submit(nonce, {home.SignedReport(bad, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("ACCEPTED"));
+  component = GetComponent(bad);
+  EXPECT_EQ(component.state(), v1::Component::STATE_VERIFIED) << "its last report proved itself";
+  EXPECT_EQ(component.state_reason(), "");
+  EXPECT_EQ(component.refused_reports(), 1);
+}
+
+TEST_F(IngestTest, AGatewayCannotSpeakForAnotherHome) {
+  Home home = NewHome();
+  Home victim = NewHome();
+  const std::string stolen = AddDevice(victim);
+  const std::string before = GetComponent(stolen).SerializeAsString();
+
+  const std::string nonce = home.Challenge();
+  // With the device's own key even, and with a nonsense signature.
+  ASSERT_OK_AND_ASSIGN(const v1::SubmitManifestResponse response,
+                       home.Submit(nonce, {victim.SignedReport(stolen, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("OTHER_GATEWAY"));
+  EXPECT_EQ(response.results(0).state(), v1::Component::STATE_UNSPECIFIED) << "nothing is told of the victim";
+  EXPECT_EQ(GetComponent(stolen).SerializeAsString(), before);
+  EXPECT_EQ(world_
+                ->Sql("SELECT FROM refused_reports WHERE reason = 'OTHER_GATEWAY' AND gateway_id = '" +
+                      home.id + "'")
+                .size(),
+            1u);
+  EXPECT_EQ(world_->Sql("SELECT FROM refused_reports WHERE gateway_id = '" + victim.id + "'").size(), 0u);
+
+  // A whole manifest of the other home, even one that its gateway signed.
+  const std::string victims_nonce = victim.Challenge();
+  const std::string manifest =
+      victim.SignManifest(victim.Manifest(victims_nonce, {victim.SignedReport(stolen, victims_nonce)}));
+  EXPECT_THAT(home.Submit(manifest), StatusIs(kPermissionDenied, "GATEWAY_MISMATCH"));
+  EXPECT_OK(victim.Submit(manifest)) << "the victim's challenge is not spent";
+}
+
+TEST_F(IngestTest, AForgedManifestIsRefused) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string nonce = home.Challenge();
+  const std::string good = home.SignManifest(home.Manifest(nonce, {home.SignedReport(serial, nonce)}));
+  nlohmann::json altered = nlohmann::json::parse(good);
+  altered["signed"]["manifest_counter"] = 1000;
+  EXPECT_THAT(home.Submit(altered.dump()), StatusIs(kInvalidArgument, "MANIFEST_SIGNATURE_INVALID"));
+  altered = nlohmann::json::parse(good);
+  altered["signatures"] = nlohmann::json::array();
+  EXPECT_THAT(home.Submit(altered.dump()), StatusIs(kInvalidArgument, "MANIFEST_SIGNATURE_INVALID"));
+  EXPECT_OK(home.Submit(good)) << "the challenge is not spent by a forgery";
+}
+
+TEST_F(IngestTest, CountersNeverFall) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  std::string nonce = home.Challenge();
+  home.manifest_counter = 10;
+  home.report_counters[serial] = 10;
+  ASSERT_OK(home.Submit(nonce, {home.SignedReport(serial, nonce)}));
+
+  nonce = home.Challenge();
+  home.manifest_counter = 10;
+  EXPECT_THAT(home.Submit(nonce, {home.SignedReport(serial, nonce)}),
+              StatusIs(kFailedPrecondition, "COUNTER_REPLAYED"));
+  EXPECT_EQ(GetComponent(serial).state(), v1::Component::STATE_VERIFIED);
+
+  home.report_counters[serial] = 10;
+  ASSERT_OK_AND_ASSIGN(const v1::SubmitManifestResponse response,
+                       home.Submit(nonce, {home.SignedReport(serial, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("COUNTER_REPLAYED"));
+  EXPECT_EQ(GetComponent(serial).state(), v1::Component::STATE_COMPROMISED);
+  EXPECT_EQ(GetComponent(serial).report_counter(), 11);
+}
+
+TEST_F(IngestTest, OnlyTheOutstandingChallengeCountsAndNotForEver) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string unasked(32, '0');
+  EXPECT_THAT(home.Submit(unasked, {home.SignedReport(serial, unasked)}),
+              StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  const std::string replaced = home.Challenge();
+  const std::string nonce = home.Challenge();
+  EXPECT_THAT(home.Submit(replaced, {home.SignedReport(serial, replaced)}),
+              StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  world_->clock_.Advance(absl::Seconds(601));
+  EXPECT_THAT(home.Submit(nonce, {home.SignedReport(serial, nonce)}),
+              StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  const std::string fresh = home.Challenge();
+  ASSERT_OK_AND_ASSIGN(const v1::SubmitManifestResponse response,
+                       home.Submit(fresh, {home.SignedReport(serial, nonce)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("NONCE_MISMATCH")) << "an old report within a new manifest";
+  EXPECT_EQ(GetComponent(serial).state(), v1::Component::STATE_UNVERIFIED);
+  EXPECT_EQ(GetComponent(serial).refused_reports(), 1);
+}
+
+// FOTA-K
+TEST_F(IngestTest, AConstrainedComponentIsVouchedForByItsGatewaysProxyKeyOnly) {
+  Home home = NewHome();
+  const std::string constrained = AddDevice(home, /*constrained=*/true);
+  const std::string able = AddDevice(home);
+  std::string nonce = home.Challenge();
+  trust::VersionReport report = home.Report(constrained, nonce);
+  report.proxied = true;
+  trust::VersionReport claimed = home.Report(able, nonce);
+  claimed.proxied = true;
+  ASSERT_OK_AND_ASSIGN(
+      v1::SubmitManifestResponse response,
+      home.Submit(nonce, {home.Sign(report, home.proxy_key), home.Sign(claimed, home.proxy_key)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("ACCEPTED", "NOT_PROXIED"));
+  EXPECT_EQ(GetComponent(constrained).state(), v1::Component::STATE_PROXIED);
+  EXPECT_EQ(GetComponent(able).state(), v1::Component::STATE_COMPROMISED);
+
+  nonce = home.Challenge();
+  report = home.Report(constrained, nonce);
+  ASSERT_OK_AND_ASSIGN(response, home.Submit(nonce, {home.Sign(report, home.proxy_key)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("NOT_PROXIED"));
+  nonce = home.Challenge();
+  report = home.Report(constrained, nonce);
+  report.proxied = true;
+  ASSERT_OK_AND_ASSIGN(response, home.Submit(nonce, {home.Sign(report, home.key)}));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("SIGNATURE_INVALID"));
+}
+
+TEST_F(IngestTest, UnknownAndUnreadableReportsStopNoOther) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const std::string nonce = home.Challenge();
+  nlohmann::json manifest = home.Manifest(nonce, {home.Sign(home.Report("SN-unknown", nonce), NewSigner()),
+                                                  home.SignedReport(serial, nonce)})
+                                .ToEnvelope()
+                                .content();
+  manifest["reports"].push_back("nonsense");
+  trust::Envelope envelope = trust::Envelope::Unsigned(manifest);
+  ASSERT_OK(envelope.Sign(home.key));
+  ASSERT_OK_AND_ASSIGN(const v1::SubmitManifestResponse response, home.Submit(envelope.Serialise()));
+  EXPECT_THAT(ReasonsOf(response), ElementsAre("UNKNOWN_COMPONENT", "ACCEPTED", "REPORT_MALFORMED"));
+}
+
+TEST_F(IngestTest, ADeviceThatIsProvisionedLaterIsKnownAtOnce) {
+  Home home = NewHome();
+  const std::string first = AddDevice(home);
+  std::string nonce = home.Challenge();
+  ASSERT_OK(home.Submit(nonce, {home.SignedReport(first, nonce)}));
+  const std::string second = AddDevice(home);
+  nonce = home.Challenge();
+  EXPECT_THAT(ReasonsOf(*home.Submit(nonce, {home.SignedReport(second, nonce)})), ElementsAre("ACCEPTED"));
+}
+
+TEST_F(IngestTest, NonsenseAndTooMuchAreRefused) {
+  Home home = NewHome();
+  for (const std::string& bytes :
+       {std::string(), std::string("nonsense"), std::string("{}"), std::string("[[[[[[[[[["),
+        std::string("\0\xff", 2), std::string(1 << 20, ' ') + " ",
+        std::string("{\"signatures\":[],\"signed\":{\"_type\":\"root\"}}")}) {
+    const auto response = home.Submit(bytes);
+    EXPECT_THAT(response, StatusIs(kInvalidArgument,
+                                   ::testing::AnyOf("MANIFEST_MALFORMED", "MANIFEST_SIGNATURE_INVALID")))
+        << bytes.substr(0, 30);
+  }
+  std::vector<trust::Envelope> reports;
+  const PemSigner signer = NewSigner();
+  trust::VersionReport report;
+  report.ecu_serial = "x";
+  for (int i = 0; i < 1001; ++i) reports.push_back(report.ToEnvelope());
+  EXPECT_THAT(home.Submit(home.Challenge(), std::move(reports)),
+              StatusIs(kInvalidArgument, "MANIFEST_MALFORMED"));
+  EXPECT_OK(home.Submit(home.Challenge(), {})) << "an empty home is a situation too";
+}
+
+TEST_F(IngestTest, AGatewayThatIsNotProvisionedGetsNoChallenge) {
+  Home home;
+  home.id = NewId("home");
+  home.stub = world_->StubAs({Role::kGateway, home.id});
+  EXPECT_THAT(Call(*home.stub, &Stub::CreateChallenge, v1::CreateChallengeRequest()),
+              StatusIs(kNotFound, "GATEWAY_UNKNOWN"));
+  EXPECT_THAT(home.Submit(std::string(32, '0'), {}), StatusIs(kNotFound, "GATEWAY_UNKNOWN"));
+}
+
+}  // namespace
+}  // namespace countersign::inventory
