@@ -123,6 +123,7 @@ struct App::Parts {
                       .clock = config.clock}),
         integrity(images, std::move(policy), *config.clock),
         server(config.server) {
+    for (const char* reason : domain::kModifiedReasons) modified.With({reason});  // so that a rate has a zero before
     Follow(config);
     server.AddService(api.Bind());
     server.AddReadinessCheck("database", [this] { return database.Ping(); });

@@ -1,4 +1,6 @@
 // Manifests: what is taken, what is refused and why, and what is kept of it.
+#include <optional>
+
 #include "nlohmann/json.hpp"
 #include "services/inventory/testing/world.h"
 
@@ -310,6 +312,92 @@ TEST_F(IngestTest, AGatewayThatIsNotProvisionedGetsNoChallenge) {
   EXPECT_THAT(Call(*home.stub, &Stub::CreateChallenge, v1::CreateChallengeRequest()),
               StatusIs(kNotFound, "GATEWAY_UNKNOWN"));
   EXPECT_THAT(home.Submit(std::string(32, '0'), {}), StatusIs(kNotFound, "GATEWAY_UNKNOWN"));
+}
+
+// A manifest of 100 MB never reaches the service: the transport refuses it while it comes.
+TEST_F(IngestTest, AHundredMegabytesAreRefusedAndTheServiceGoesOn) {
+  Home home = NewHome();
+  const std::string serial = AddDevice(home);
+  const auto response = home.Submit(std::string(100 << 20, 'x'));
+  EXPECT_THAT(response, StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(std::string(response.status().message()), HasSubstr("larger than max"));
+  const std::string nonce = home.Challenge();
+  EXPECT_THAT(ReasonsOf(*home.Submit(nonce, {home.SignedReport(serial, nonce)})), ElementsAre("ACCEPTED"));
+}
+
+TEST_F(IngestTest, TenThousandComponentsInOneManifestAreRefusedWithWhatIsAllowed) {
+  Home home = NewHome();
+  nlohmann::json manifest = home.Manifest(home.Challenge(), {}).ToEnvelope().content();
+  for (int i = 0; i < 10'000; ++i) manifest["reports"].push_back(0);
+  trust::Envelope envelope = trust::Envelope::Unsigned(manifest);
+  ASSERT_OK(envelope.Sign(home.key));
+  const auto response = home.Submit(envelope.Serialise());
+  EXPECT_THAT(response, StatusIs(kInvalidArgument, "MANIFEST_MALFORMED"));
+  EXPECT_THAT(std::string(response.status().message()), HasSubstr("1000 reports"));
+}
+
+TEST_F(IngestTest, EachGatewayIsToldWhenToComeAgainAndTheyDoNotComeTogether) {
+  Home home = NewHome();
+  std::set<int64_t> delays;
+  for (int i = 0; i < 20; ++i) {
+    const auto response = home.Submit(home.Challenge(), {});
+    ASSERT_OK(response);
+    const auto& delay = response->next_report_delay();
+    const absl::Duration duration = absl::Seconds(delay.seconds()) + absl::Nanoseconds(delay.nanos());
+    EXPECT_GE(duration, absl::Seconds(2700));
+    EXPECT_LT(duration, absl::Seconds(4500));
+    delays.insert(delay.seconds());
+  }
+  EXPECT_GT(delays.size(), 10u);
+}
+
+// A burst beyond what the replica takes: refused with a delay, nothing is lost and the challenge is not
+// spent.
+TEST_F(IngestTest, WhatThereIsNoRoomForIsToComeAgainLater) {
+  metrics::Registry metrics;
+  Config config = world_->ConfigOfReplica(metrics);
+  config.max_ingest_mib = 1;
+  const std::unique_ptr<App> replica = world_->StartReplica(config);
+  const auto big = [&](Home& home) {
+    home.stub = world_->StubAs({Role::kGateway, home.id}, *replica);
+    const std::string nonce = home.Challenge();
+    const PemSigner signer = NewSigner();
+    std::vector<trust::Envelope> reports;
+    for (int i = 0; i < 400; ++i) {
+      trust::VersionReport report = home.Report(absl::StrCat("SN-of-", home.id, "-", i), nonce);
+      report.attacks_detected = std::string(1000, 'x');
+      reports.push_back(report.ToEnvelope());
+    }
+    return home.SignManifest(home.Manifest(nonce, std::move(reports)));
+  };
+  Home first = NewHome();
+  Home second = NewHome();
+  const std::string manifest = big(first);
+  const std::string other = big(second);
+  ASSERT_GT(manifest.size(), size_t{512} << 10);
+  ASSERT_LT(manifest.size(), size_t{1} << 20);
+
+  // Somebody holds the first one's gateway, so that it waits to be written.
+  pqxx::connection connection(world_->database_);
+  std::optional<pqxx::work> lock(std::in_place, connection);
+  lock->exec("SELECT FROM gateways WHERE gateway_id = '" + first.id + "' FOR UPDATE");
+  std::thread waiting([&] { EXPECT_OK(first.Submit(manifest)); });
+  while (world_->Sql("SELECT FROM pg_locks WHERE NOT granted").empty()) {
+  }
+  // The client would try again by itself.
+  rpc::Dialer dialer(world_->pki_.TlsFor({Role::kGateway, second.id}));
+  second.stub = v1::InventoryService::NewStub(dialer.Dial(
+      absl::StrCat("127.0.0.1:", replica->grpc_port()), {Role::kService, "inventory"}, {.max_attempts = 1}));
+  const auto refused = second.Submit(other);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, "INGEST_FULL"));
+  const std::optional<absl::Duration> delay = rpc::RetryDelayOf(refused.status());
+  ASSERT_TRUE(delay.has_value());
+  EXPECT_GE(*delay, absl::Seconds(1));
+  EXPECT_LT(*delay, absl::Seconds(3));
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("countersign_inventory_manifests_turned_away_total 1"));
+  lock.reset();
+  waiting.join();
+  EXPECT_OK(second.Submit(other)) << "the same bytes, later";
 }
 
 }  // namespace

@@ -488,6 +488,73 @@ TEST_F(AppTest, AFailureIsCountedWithItsReasonAndPausesTheRollout) {
   EXPECT_EQ(aborted.counts().cancelled(), 2);
 }
 
+// FOTA-P1, HOME-9
+TEST_F(AppTest, TheInventoryCountsTheFailuresOfEachComponentWithTheirReasons) {
+  const ImageSpec image = world_.PublishImage(2);
+  world_.AddHome("gw-1", {"ecu-1", "ecu-2"});
+  world_.PublishDirectorRoot();
+  world_.StartFollowingInventory();
+  const std::string name = Underway(image, {.max_concurrent = 2, .max_failures = 5});
+  EXPECT_THAT(Progress("gw-1", "ecu-1", image, common::v1::UPDATE_PHASE_FAILED,
+                       common::v1::FAILURE_REASON_OUT_OF_MEMORY),
+              IsOkAndHolds(ElementsAre(true)));
+  const auto stub = world_.InventoryAs(kOperator);
+  const auto find = [&](const std::string& serial) {
+    inventory::v1::ListComponentsRequest request;
+    request.set_filter(absl::StrCat("ecu_serial = \"", serial, "\""));
+    return Call(*stub, &inventory::v1::InventoryService::Stub::ListComponents, request)->components(0);
+  };
+  ASSERT_TRUE(Eventually([&] { return find("ecu-1").failure_count() == 1; }));
+  const inventory::v1::Component component = find("ecu-1");
+  ASSERT_EQ(component.last_errors_size(), 1);
+  EXPECT_EQ(component.last_errors(0).phase(), "FAILED");
+  EXPECT_EQ(component.last_errors(0).reason(), "OUT_OF_MEMORY");
+  EXPECT_EQ(component.last_errors(0).version(), image.version);
+  EXPECT_EQ(component.last_errors(0).rollout(), name);
+  EXPECT_EQ(find("ecu-2").failure_count(), 0);
+
+  inventory::v1::ListComponentsRequest request;
+  request.set_filter("failure_count > 0");
+  EXPECT_EQ(Call(*stub, &inventory::v1::InventoryService::Stub::ListComponents, request)->components_size(),
+            1);
+}
+
+// FOTA-R3
+TEST_F(AppTest, AnOrderToStopReachesTheGatewaySignedAndIsConfirmedBySignedReport) {
+  using InventoryStub = inventory::v1::InventoryService::Stub;
+  Home& home = world_.AddHome("gw-1", {"ecu-1", "ecu-2"});
+  world_.PublishDirectorRoot();
+  const auto quarantined = [&](const std::set<std::string>& serials) {
+    return Eventually([&] {
+      const auto targets = world_.DirectorTargets("gw-1");
+      return targets.ok() && targets->quarantine == serials;
+    });
+  };
+  ASSERT_TRUE(quarantined({}));
+  const auto stub = world_.InventoryAs(kOperator);
+  inventory::v1::QuarantineComponentRequest order;
+  order.set_name("gateways/gw-1/components/ecu-1");
+  order.set_reason("it burns");
+  order.set_request_id(crypto::Uuid());
+  ASSERT_OK(Call(*stub, &InventoryStub::QuarantineComponent, order));
+  ASSERT_TRUE(quarantined({"ecu-1"})) << "there is no rollout, and the order comes all the same";
+
+  home.ecus.at("ecu-1").stopped = true;
+  ASSERT_OK(world_.Report(home));
+  inventory::v1::ListComponentsRequest list;
+  list.set_filter("ecu_serial = \"ecu-1\"");
+  const inventory::v1::Component component = Call(*stub, &InventoryStub::ListComponents, list)->components(0);
+  EXPECT_EQ(component.state(), inventory::v1::Component::STATE_QUARANTINED);
+  EXPECT_TRUE(component.quarantine().has_confirm_time());
+
+  inventory::v1::ReleaseComponentRequest release;
+  release.set_name(order.name());
+  release.set_reason("repaired");
+  release.set_request_id(crypto::Uuid());
+  ASSERT_OK(Call(*stub, &InventoryStub::ReleaseComponent, release));
+  EXPECT_TRUE(quarantined({}));
+}
+
 // PLUS-4: silence.
 TEST_F(AppTest, AComponentThatGoesSilentFailsWhenItsTimeIsOver) {
   const ImageSpec image = world_.PublishImage(2);

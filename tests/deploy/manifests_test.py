@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -128,3 +129,15 @@ def test_prometheus_takes_its_configuration():
     result = subprocess.run(["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
                             capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_alert_is_about_a_metric_that_a_service_has():
+    alerts = DEPLOY / "prometheus" / "inventory-alerts.yml"
+    result = subprocess.run(["promtool", "check", "rules", str(alerts)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    program = pathlib.Path("services/inventory/inventory").read_bytes()
+    rules = [rule for group in yaml.safe_load(alerts.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+    names = {name for rule in rules for name in re.findall(r"countersign_\w+", rule["expr"])}
+    assert len(names) >= 5
+    for name in names:
+        assert name.encode() in program, f"no metric {name}"

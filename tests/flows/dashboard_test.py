@@ -80,6 +80,8 @@ def test_every_query_of_the_dashboard_finds_data(story):  # noqa: F811
     assert value(by_title["Completed"]) == 6
     assert value(by_title["Failed or rolled back"]) == 1
     assert value(by_title["Signed reports"]) > 0
+    # FOTA-P1, HOME-9: the inventory heard of the one failure from the rollout.
+    expect("the failure that the inventory counts", lambda: value(by_title["Failed updates by reason"]) == 1)
     assert {"root", "targets", "snapshot", "timestamp"} <= by_label("Time until metadata expires", "role").keys()
     # The rate of what has failed for the first time just now is known after two scrapes more.
     expect("the refusals among the calls that failed",

@@ -20,6 +20,8 @@ void AddSigningVerbs(CLI::App& metadata, Session& session);
 void AddFleetCommands(CLI::App& app, Session& session);
 // app-id.
 void AddAppIdCommands(CLI::App& app, Session& session);
+// component, tag, and more of device and gateway; after AddFleetCommands().
+void AddOrderCommands(CLI::App& app, Session& session);
 // manufacturer, release, notice.
 void AddLiaisonCommands(CLI::App& app, Session& session);
 // delta.

@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   AddOfflineCommands(app, session);
   AddFleetCommands(app, session);
   AddAppIdCommands(app, session);
+  AddOrderCommands(app, session);
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
   AddProposalCommands(app, session);

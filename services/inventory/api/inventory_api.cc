@@ -178,30 +178,31 @@ void InventoryApi::SubmitManifest(const rpc::Call& call, const v1::SubmitManifes
                      "More manifests have come than this replica takes at once; send it again after the "
                      "delay, with the same challenge.")));
   }
-  // Gives the room back when the last of those who deal with the manifest lets go of it.
-  const std::shared_ptr<void> room(nullptr, [this, bytes](void*) { ingest_bytes_.fetch_sub(bytes); });
+  // Called once. Who is answered finds the room free again.
+  const auto answer = [this, bytes, done](absl::Status status) {
+    ingest_bytes_.fetch_sub(bytes);
+    done(absl::IsResourceExhausted(status) ? NoRoom(std::move(status)) : std::move(status));
+  };
   absl::StatusOr<Readied> readied = ReadyManifest(call, request);
-  if (!readied.ok()) return done(readied.status());
+  if (!readied.ok()) return answer(readied.status());
   auto work = std::make_shared<Readied>(*std::move(readied));
-  const absl::Status queued = verify_pool_.TrySubmit([this, work, response, done, room] {
+  const absl::Status queued = verify_pool_.TrySubmit([this, work, response, answer] {
     domain::CheckedManifest checked = domain::CheckReports(
         std::move(work->manifest), *work->keys,
         [&](absl::string_view serial) { return work->elsewhere.contains(std::string(serial)); });
     parts_.writer.Submit(std::move(checked), parts_.clock.Now(),
-                         [this, response, done, room](absl::StatusOr<std::vector<ReportOutcome>> outcomes) {
-                           if (absl::IsResourceExhausted(outcomes.status()))
-                             return done(NoRoom(outcomes.status()));
-                           if (!outcomes.ok()) return done(outcomes.status());
+                         [this, response, answer](absl::StatusOr<std::vector<ReportOutcome>> outcomes) {
+                           if (!outcomes.ok()) return answer(outcomes.status());
                            for (const ReportOutcome& outcome : *outcomes) {
                              CountOutcome(outcome);
                              *response->add_results() = ToProto(outcome);
                            }
                            *response->mutable_next_report_delay() =
                                ToProto(domain::NextReportDelay(parts_.report_interval, parts_.random()));
-                           done(absl::OkStatus());
+                           answer(absl::OkStatus());
                          });
   });
-  if (!queued.ok()) done(absl::IsResourceExhausted(queued) ? NoRoom(queued) : queued);
+  if (!queued.ok()) answer(queued);
 }
 
 void InventoryApi::CountOutcome(const ReportOutcome& outcome) const {

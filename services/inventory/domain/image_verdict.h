@@ -26,8 +26,10 @@ struct PublishedImage {
 ImageVerdict JudgeImage(const InstalledImage& image, absl::string_view factory_sha256,
                         absl::Span<const PublishedImage> published);
 
-// Why a component whose image is `verdict` is MODIFIED; "" when it is not: IMAGE_DIFFERS, IMAGE_REVOKED,
-// IMAGE_UNKNOWN. An unknown image is a fault where the factory image was declared, and else only if
+inline constexpr const char* kModifiedReasons[] = {"IMAGE_UNKNOWN", "IMAGE_DIFFERS", "IMAGE_REVOKED"};
+
+// Why a component whose image is `verdict` is MODIFIED; "" when it is not, else one of
+// kModifiedReasons. An unknown image is a fault where the factory image was declared, and else only if
 // `unknown_is_modified`: most fleets have images from before there was a repository.
 absl::string_view ModifiedReason(ImageVerdict verdict, absl::string_view factory_sha256,
                                  bool unknown_is_modified);

@@ -17,9 +17,9 @@ namespace {
 
 // A release remembers the image: the policy does not stop it again for that one.
 constexpr char kUpdateOrdered[] = R"sql(
-  UPDATE components SET state = $3, state_reason = $4, quarantine_ordered_at = $5, quarantine_ordered_by = $6,
+  UPDATE components SET state = $3::smallint, state_reason = $4, quarantine_ordered_at = $5, quarantine_ordered_by = $6,
     quarantine_reason = $7, quarantine_confirmed_at = $8,
-    released_sha256 = CASE WHEN state = 6 AND $3 = 1 THEN image_sha256 ELSE released_sha256 END
+    released_sha256 = CASE WHEN state = 6 AND $3::smallint = 1 THEN image_sha256 ELSE released_sha256 END
   WHERE gateway_id = $1 AND ecu_serial = $2)sql";
 
 constexpr char kFailure[] = R"sql(

@@ -104,6 +104,7 @@ World::World()
   inventory.server.registry = &inventory_registry_;
   inventory.database = db::TestCluster::Shared().CreateDatabase();
   inventory.appid_registry_address = "127.0.0.1:1";  // only asked about devices that have an App-ID
+  inventory_config_ = inventory;
   inventory_ = Require(inventory::App::Start(inventory));
 
   config_.server.tls = pki.TlsFor({rpc::Role::kService, "rollout"});
@@ -180,6 +181,17 @@ std::unique_ptr<consent::v1::ConsentService::Stub> World::ConsentAs(const rpc::I
   return consent::v1::ConsentService::NewStub(Dial("consent", consent_->grpc_port(), identity));
 }
 
+std::unique_ptr<inventory::v1::InventoryService::Stub> World::InventoryAs(const rpc::Identity& identity) {
+  return inventory::v1::InventoryService::NewStub(Dial("inventory", inventory_->grpc_port(), identity));
+}
+
+void World::StartFollowingInventory() {
+  inventory::Config config = inventory_config_;
+  config.server.registry = &following_registry_;
+  config.rollout_address = absl::StrCat("127.0.0.1:", replica().app().grpc_port());
+  following_inventory_ = Require(inventory::App::Start(config));
+}
+
 void World::StartLiaison() {
   liaison::Config config;
   config.server.tls = pki.TlsFor({rpc::Role::kService, "liaison"});
@@ -248,8 +260,7 @@ Home& World::AddHome(const std::string& id, const std::vector<std::string>& seri
 
 absl::Status World::Report(Home& home, bool break_proofs) {
   using InventoryStub = inventory::v1::InventoryService::Stub;
-  const auto stub =
-      inventory::v1::InventoryService::NewStub(Dial("inventory", inventory_->grpc_port(), Gateway(home.id)));
+  const auto stub = InventoryAs(Gateway(home.id));
   const auto challenge =
       Call(*stub, &InventoryStub::CreateChallenge, inventory::v1::CreateChallengeRequest());
   if (!challenge.ok()) return challenge.status();
@@ -272,6 +283,7 @@ absl::Status World::Report(Home& home, bool break_proofs) {
     report.report_counter = ++ecu.report_counter;
     report.nonce = challenge->nonce();
     report.proxied = ecu.constrained;
+    report.quarantined = ecu.stopped;
     trust::Envelope envelope = report.ToEnvelope();
     Require(envelope.Sign(break_proofs ? *NewKey() : *ecu.key));
     manifest.reports.push_back(envelope);

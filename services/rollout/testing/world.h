@@ -69,6 +69,7 @@ struct Ecu {
   std::string version = "1.0.0";
   int64_t release_counter = 1;
   int64_t report_counter = 0;
+  bool stopped = false;  // it carries out an order to stop
   std::shared_ptr<const crypto::Signer> key;
 };
 
@@ -118,6 +119,10 @@ class World {
   void StartConsent();
   std::unique_ptr<consent::v1::ConsentService::Stub> ConsentAs(const rpc::Identity& identity);
 
+  std::unique_ptr<inventory::v1::InventoryService::Stub> InventoryAs(const rpc::Identity& identity);
+  // A further replica of the inventory, which follows the rollout service.
+  void StartFollowingInventory();
+
   // The same of liaison, with acme as a manufacturer that pushes.
   void StartLiaison();
   // Acme announces `image`, which must be in the package store. Returns the release's name.
@@ -162,6 +167,9 @@ class World {
 
   metrics::Registry inventory_registry_;
   std::unique_ptr<inventory::App> inventory_;
+  inventory::Config inventory_config_;
+  metrics::Registry following_registry_;
+  std::unique_ptr<inventory::App> following_inventory_;
   metrics::Registry consent_registry_;
   std::unique_ptr<consent::App> consent_;
   metrics::Registry liaison_registry_;
