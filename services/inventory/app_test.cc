@@ -237,7 +237,11 @@ TEST_F(AppTest, TheAppIdRegistrysVerdictIsKept) {
     return Call(*operator_, &Stub::CreateDevice, request);
   };
   EXPECT_EQ(create("Ra01.com.acme.thermostat")->app_id_status(), v1::Device::APP_ID_STATUS_REGISTERED);
-  EXPECT_EQ(create("Ra01.com.acme.unheard")->app_id_status(), v1::Device::APP_ID_STATUS_NOT_REGISTERED);
+  ASSERT_OK_AND_ASSIGN(const v1::Device unheard, create("Ra01.com.acme.unheard"));
+  EXPECT_EQ(unheard.app_id_status(), v1::Device::APP_ID_STATUS_NOT_REGISTERED);
+  ASSERT_GE(unheard.app_id_findings_size(), 1);
+  EXPECT_EQ(unheard.app_id_findings(0).code(), "NOT_REGISTERED");
+  EXPECT_NE(unheard.app_id_findings(0).message(), "");
   EXPECT_EQ(create("")->app_id_status(), v1::Device::APP_ID_STATUS_UNSPECIFIED);
   EXPECT_THAT(create("nonsense"), StatusIs(kInvalidArgument, "APP_ID_MALFORMED"));
 }
