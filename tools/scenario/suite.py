@@ -241,14 +241,14 @@ class Suite:
             for key in KEYS[name].values():
                 self.create_key(key, "ed25519" if key == "log" else "ecdsa-p256")
 
-    def launch(self, image_root: pathlib.Path) -> None:
-        """Starts the services and waits until each is ready."""
+    def launch(self, image_root: pathlib.Path, services: tuple = SERVICES) -> None:
+        """Starts the services, or some of them, and waits until each is ready."""
         self.environment["COUNTERSIGN_IMAGE_ROOT"] = str(image_root)
-        for name in SERVICES:
+        for name in services:
             database = self.cluster.create_database(name.replace("-", "_"))
             for process in self.processes_of(name):
                 self.start(process, self._command(name, process, database, image_root))
-        for name in SERVICES:
+        for name in services:
             for process in self.processes_of(name):
                 self.wait_ready(process)
 
