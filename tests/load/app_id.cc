@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/crypto/random.h"
 #include "common/crypto/signer.h"
 #include "common/crypto/x509.h"
@@ -18,10 +18,11 @@
 #include "common/rpc/testing/test_server.h"
 #include "countersign/appid_registry/v1/appid_registry.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
-#include "services/appid_registry/app.h"
 #include "tests/load/bare_grpc.h"
 #include "tests/load/child.h"
 #include "tests/load/measure.h"
+#include "tests/load/report.h"
+#include "tests/load/service.h"
 
 namespace countersign::load {
 namespace {
@@ -35,30 +36,6 @@ constexpr int kConnections = 4;
 constexpr int kCallsAtOnce = 32;
 constexpr double kGoal = 1.5;
 const Identity kRegistry{Role::kService, "appid-registry"};
-
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::abort();
-}
-
-template <typename T>
-T Require(absl::StatusOr<T> value) {
-  Require(value.status());
-  return *std::move(value);
-}
-
-// In a child: the registry, all of it, until the parent has gone.
-void ServeRegistry(char** argv) {
-  appid_registry::Config config;
-  config.server.tls = {
-      .certificate_file = argv[2], .key_file = argv[3], .ca_file = argv[4], .trust_domain = argv[5]};
-  config.database = argv[6];
-  config.answer_key = argv[7];
-  config.authorities = "ara=a01";
-  const auto app = Require(appid_registry::App::Start(config));
-  ServeUntilOrphaned(app->grpc_port());
-}
 
 // A question as a CSE asks it, about a profile that is registered.
 v1::VerifyIdentityRequest Register(v1::AppIdRegistryService::Stub& stub) {
@@ -103,10 +80,6 @@ int Main(int argc, char** argv) {
     ServeBareGrpc({.certificate_file = argv[2], .key_file = argv[3], .ca_file = argv[4]});
     return 0;
   }
-  if (argc == 8 && kind == "--registry") {
-    ServeRegistry(argv);
-    return 0;
-  }
   CLI::App app(
       "What a question to the App-ID registry costs, next to a bare unary echo, taken in the same run.");
   int rounds = 7;
@@ -122,52 +95,53 @@ int Main(int argc, char** argv) {
   setenv("COUNTERSIGN_LOG_LEVEL", "error", 0);
 
   rpc::testing::TestPki pki;
-  const rpc::TlsOptions tls = pki.TlsFor(kRegistry);
   const std::string key = absl::StrCat(pki.folder(), "/answer.key");
   Require(
       WriteFileAtomically(key, Require(crypto::PemSigner::Generate(crypto::KeyType::kEcdsaP256)).ToPem()));
-  const Child registry({"--registry", tls.certificate_file, tls.key_file, tls.ca_file, tls.trust_domain,
-                        db::TestCluster::Shared().CreateDatabase(), key});
+  const std::string database = db::TestCluster::Shared().CreateDatabase();
+  const Service registry(&pki, "appid_registry",
+                         {"--database=" + database, "--answer-key=" + key, "--authorities=ara=a01"});
+  const rpc::TlsOptions tls = pki.TlsFor(kRegistry);
   const Child bare({"--bare-grpc", tls.certificate_file, tls.key_file, tls.ca_file});
-  const auto channels = [&](const Child& child, const Identity& identity) {
+  const auto channels = [&](const std::string& address, const Identity& identity) {
     const rpc::Dialer dialer(pki.TlsFor(identity));
     Channels made;
-    for (int i = 0; i < kConnections; ++i) {
-      made.push_back(dialer.Dial(child.address(), kRegistry, {.max_attempts = 1}));
-    }
+    for (int i = 0; i < kConnections; ++i)
+      made.push_back(dialer.Dial(address, kRegistry, {.max_attempts = 1}));
     return made;
   };
-  const auto registrar = v1::AppIdRegistryService::NewStub(channels(registry, {Role::kRegistrar, "ara"})[0]);
+  const auto registrar =
+      v1::AppIdRegistryService::NewStub(channels(registry.address(), {Role::kRegistrar, "ara"})[0]);
   const v1::VerifyIdentityRequest question = Register(*registrar);
-  const Channels ours = channels(registry, {Role::kCse, "cse-1"});
-  const Channels theirs = channels(bare, {Role::kCse, "cse-1"});
+  const Channels ours = channels(registry.address(), {Role::kCse, "cse-1"});
+  const Channels theirs = channels(bare.address(), {Role::kCse, "cse-1"});
   v1::VerifyIdentityResponse answer;
   rpc::CallContext context(absl::Seconds(30));
   Require(rpc::FromGrpc(
       v1::AppIdRegistryService::NewStub(ours[0])->VerifyIdentity(context.get(), question, &answer)));
   const std::string of_same_size(answer.ByteSizeLong(), 'x');
 
+  const pid_t postmaster = Postmaster(database);
   Series series{static_cast<double>(calls), {}, {}};
   for (int round = -1; round < rounds; ++round) {
     const Sample of_bare =
         Measure(bare.pid(), 0, [&] { CallRepeatedly(theirs, kBareEcho, of_same_size, calls, kCallsAtOnce); });
-    const Sample of_us = Measure(registry.pid(), 0, [&] {
+    const Sample of_us = Measure(registry.pid(), postmaster, [&] {
       CallRepeatedly(ours, kMethod, question.SerializeAsString(), calls, kCallsAtOnce);
     });
     if (round < 0) continue;  // connects
     series.bare.push_back(of_bare);
     series.ours.push_back(of_us);
   }
-  Table table({"PATH", "OURS", "LIMIT", "", "RATIO", "GOAL", ""});
-  table.Add({"VerifyIdentity", absl::StrFormat("%.1f k/s", series.OurRate() * 1e-3),
-             absl::StrCat("bare unary echo of ", of_same_size.size(), " bytes"),
-             absl::StrFormat("%.1f k/s", series.BareRate() * 1e-3),
-             absl::StrFormat("%.2f", series.RateRatio()), "", ""});
-  table.Add({"VerifyIdentity, server CPU", absl::StrFormat("%.1f us", series.OurServerCpu() * 1e6),
-             "bare unary echo", absl::StrFormat("%.1f us", series.BareServerCpu() * 1e6),
-             absl::StrFormat("%.2f", series.ServerCpuRatio()), absl::StrFormat("<= %.2f", kGoal),
-             series.ServerCpuRatio() <= kGoal ? "met" : "MISSED"});
-  std::printf("%s", table.ToString().c_str());
+  Report report;
+  report.Rate("VerifyIdentity", Calls(series.OurRate()),
+              absl::StrCat("bare unary echo of ", of_same_size.size(), " bytes"), Calls(series.BareRate()),
+              series.RateRatio(), std::nullopt);
+  report.Cost("VerifyIdentity, server CPU", Micros(series.OurServerCpu()), "bare unary echo",
+              Micros(series.BareServerCpu()), series.ServerCpuRatio(), kGoal);
+  report.Cost("VerifyIdentity, database CPU", Micros(series.OurDatabaseCpu()), "bare unary echo",
+              Micros(series.BareServerCpu()), series.OurDatabaseCpu() / series.BareServerCpu(), std::nullopt);
+  std::printf("%s", report.ToString().c_str());
   return 0;
 }
 
