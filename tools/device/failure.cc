@@ -5,6 +5,7 @@
 
 #include "common/crypto/public_key.h"
 #include "common/status/errors.h"
+#include "common/trust/preconditions.h"
 #include "common/trust/reasons.h"
 
 namespace countersign::device {
@@ -33,7 +34,10 @@ FailureReason FailureReasonOf(const absl::Status& status) {
       {trust::kHardwareMismatch, FAILURE_REASON_TARGET_MISMATCH},
       {trust::kUnknownEcu, FAILURE_REASON_TARGET_MISMATCH},
       {trust::kDuplicateEcu, FAILURE_REASON_TARGET_MISMATCH},
+      {trust::kPreconditionNotMet, FAILURE_REASON_PRECONDITION_NOT_MET},
       {"NO_FLASH", FAILURE_REASON_NO_FLASH},
+      {"PROVISIONAL", FAILURE_REASON_CONFLICT},
+      {"NOT_CONFIRMED", FAILURE_REASON_NOT_APPROVED},
   });
   if (status.ok()) return FAILURE_REASON_UNSPECIFIED;
   if (const auto found = reasons.find(ReasonOf(status)); found != reasons.end()) return found->second;

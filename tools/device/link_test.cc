@@ -18,6 +18,7 @@
 #include "common/testing/status_matchers.h"
 #include "common/trust/test_repository.h"
 #include "gtest/gtest.h"
+#include "tools/device/provision.h"
 #include "tools/device/service.h"
 
 namespace countersign::device {

@@ -5,10 +5,8 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,15 +14,20 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/crypto/pkcs11/verifier.h"
 #include "common/file/file.h"
 #include "common/log/log.h"
 #include "common/status/macros.h"
 #include "tools/device/device.h"
+#include "tools/device/program.h"
+#include "tools/device/provision.h"
 #include "tools/device/service.h"
 
 namespace countersign::device {
@@ -35,32 +38,9 @@ constexpr int kMaxThreads = 64;
 constexpr int kMaxStreams = 8;  // of one connection
 constexpr absl::Duration kHealthCheckTimeout = absl::Seconds(30);
 
-// Runs `command` with the image's path; well when it ends with status 0 in time.
-bool RunHealthCheck(const std::string& command, const std::string& image_path) {
-  std::string program = command, argument = image_path;
-  char* const arguments[] = {program.data(), argument.data(), nullptr};
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  pid_t child = 0;
-  const int error = posix_spawnp(&child, program.c_str(), nullptr, &attributes, arguments, environ);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) return false;
-  int status = 0;
-  for (const absl::Time end = absl::Now() + kHealthCheckTimeout; absl::Now() < end;
-       absl::SleepFor(absl::Milliseconds(10))) {
-    if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  }
-  kill(child, SIGKILL);
-  waitpid(child, &status, 0);
-  return false;
-}
-
 struct RunFlags {
-  std::string folder, lan, director_root, image_root, health_check;
+  std::string folder, lan, director_root, image_root, health_check, readings, operation, card;
+  std::optional<ApprovalPolicy> approval_policy;
 };
 
 // Keeps a second process off the device's folder. Until the process ends, or starts anew.
@@ -73,15 +53,40 @@ absl::Status Lock(const std::string& folder) {
   return absl::OkStatus();
 }
 
+// The card that checks approvals; null without one.
+absl::StatusOr<std::unique_ptr<crypto::Verifier>> OpenCard(const RunFlags& flags) {
+  if (flags.card.empty()) {
+    if (!flags.approval_policy.has_value()) return nullptr;
+    return absl::InvalidArgumentError("--approval-policy: without a --card there is nothing to check with");
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<crypto::pkcs11::Pkcs11Verifier> card,
+                   crypto::pkcs11::Pkcs11Verifier::Open(flags.card));
+  return card;
+}
+
 // Serves until a signal ends it, or returns true when the device is to reboot.
 absl::StatusOr<bool> Serve(const RunFlags& flags, const sigset_t& signals) {
   RETURN_IF_ERROR(Lock(flags.folder));
+  ASSIGN_OR_RETURN(const std::unique_ptr<crypto::Verifier> card, OpenCard(flags));
+  Operation operation(flags.operation);
   Device::Options options;
   options.folder = flags.folder;
   ASSIGN_OR_RETURN(options.director_root, ReadFile(flags.director_root));
   ASSIGN_OR_RETURN(options.image_root, ReadFile(flags.image_root));
-  options.healthy = [&flags](const std::string& image) {
-    return flags.health_check.empty() || RunHealthCheck(flags.health_check, image);
+  if (!flags.health_check.empty()) {
+    options.healthy = [&flags](const std::string& image) {
+      return RunProgram({flags.health_check, image}, kHealthCheckTimeout).well;
+    };
+  }
+  if (!flags.readings.empty()) options.readings = [&flags] { return ReadSensors(flags.readings); };
+  options.card = card.get();
+  options.approval_policy = flags.approval_policy.value_or(ApprovalPolicy::kReject);
+  options.operate = [&operation](const Component& component, bool operates) {
+    if (operates) {
+      operation.Start(component.ecu_serial(), *component.running_image());
+    } else {
+      operation.Stop(component.ecu_serial());
+    }
   };
   ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::Boot(std::move(options)));
 
@@ -160,6 +165,9 @@ int main(int argc, char** argv) {
                                                             {"ed25519", crypto::KeyType::kEd25519}};
   provision->add_option("--key-type", provisioning.key_type, "ecdsa-p256 or ed25519")
       ->transform(CLI::CheckedTransformer(key_types));
+  std::vector<std::string> keys;
+  provision->add_option(
+      "--key", keys, "ecu_serial=key that is there already: a pkcs11: URI, or a PEM file; may be repeated");
 
   device::RunFlags flags;
   CLI::App* run = app.add_subcommand("run", "Run the device");
@@ -170,6 +178,17 @@ int main(int argc, char** argv) {
   run->add_option("--image-root", flags.image_root, "root metadata of the image repository")->required();
   run->add_option("--health-check", flags.health_check,
                   "program that says of an image, by its path, whether it is well");
+  run->add_option("--readings", flags.readings,
+                  "program that prints {\"parked\", \"externalPower\", \"batteryPercent\"}");
+  run->add_option(
+      "--operation", flags.operation,
+      "program that is what a component does, called with its serial and image while it operates");
+  run->add_option("--card", flags.card, "pkcs11: URI of the smart card that checks approvals");
+  const std::map<std::string, device::ApprovalPolicy> policies = {
+      {"reject", device::ApprovalPolicy::kReject}, {"ask-user", device::ApprovalPolicy::kAskUser}};
+  run->add_option("--approval-policy", flags.approval_policy,
+                  "reject (default) or ask-user: what to do when the approval cannot be checked")
+      ->transform(CLI::CheckedTransformer(policies));
   CLI11_PARSE(app, argc, argv);
 
   if (*run) return device::Run(flags, argv);
@@ -177,6 +196,11 @@ int main(int argc, char** argv) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(component, absl::MaxSplits(':', 1));
     provisioning.components.push_back(parts);
   }
+  for (const std::string& key : keys) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(key, absl::MaxSplits('=', 1));
+    provisioning.keys.insert(parts);
+  }
+  provisioning.now = SystemClock().Now();
   if (const absl::Status status = device::Provision(provisioning); !status.ok()) {
     std::cerr << "device: " << status.message() << "\n";
     return 1;

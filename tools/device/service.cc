@@ -2,6 +2,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/update.h"
+#include "tools/device/describe.h"
 #include "tools/device/failure.h"
 
 namespace countersign::device {
@@ -37,27 +39,7 @@ absl::Status Malformed(absl::string_view what) {
 grpc::Status DeviceService::GetDescription(grpc::ServerContext*, const v1::GetDescriptionRequest*,
                                            v1::GetDescriptionResponse* response) {
   absl::MutexLock lock(&mutex_);
-  const inventory::v1::Device& description = device_.description();
-  response->set_device_id(device_.id());
-  response->set_manufacturer(description.manufacturer());
-  response->set_model(description.model());
-  response->set_hardware_version(description.hardware_version());
-  response->set_app_id(description.app_id());
-  for (const std::unique_ptr<Component>& component : device_.components()) {
-    v1::ComponentDescription& described = *response->add_components();
-    described.set_ecu_serial(component->ecu_serial());
-    described.set_hardware_id(component->hardware_id());
-    described.set_constrained(component->constrained());
-    const BootState& boot = component->boot_state();
-    if (boot.outcome == Outcome::kNone) continue;
-    described.set_last_update_sha256(boot.trial_sha256);
-    if (boot.outcome == Outcome::kConfirmed) {
-      described.set_last_update(common::v1::UPDATE_PHASE_VERIFYING);
-    } else {
-      described.set_last_update(common::v1::UPDATE_PHASE_ROLLED_BACK);
-      described.set_failure_reason(common::v1::FAILURE_REASON_UPDATE_FAILED);
-    }
-  }
+  *response = Describe(device_);
   return grpc::Status::OK;
 }
 
@@ -67,8 +49,8 @@ grpc::Status DeviceService::GetVersionReports(grpc::ServerContext*,
   absl::MutexLock lock(&mutex_);
   const inventory::v1::Device& description = device_.description();
   for (const std::unique_ptr<Component>& component : device_.components()) {
-    const absl::StatusOr<trust::Envelope> report =
-        component->Report(description.manufacturer(), description.model(), request->nonce());
+    const absl::StatusOr<trust::Envelope> report = component->Report(
+        description.manufacturer(), description.model(), request->nonce(), device_.quarantined(*component));
     if (!report.ok()) return rpc::ToGrpc(report.status());
     response->add_reports(report->Serialise());
   }
@@ -87,7 +69,7 @@ grpc::Status DeviceService::InstallImage(grpc::ServerContext* context,
     // Nobody's verdict about the image.
     if (absl::IsUnavailable(status)) return rpc::ToGrpc(status);
     if (status.ok()) {
-      status = Install(request.header(), *reader);
+      status = Install(request.header(), *reader, *response);
       absl::MutexLock lock(&mutex_);
       transfer_ = nullptr;
     }
@@ -123,18 +105,26 @@ absl::Status DeviceService::BeginTransfer(grpc::ServerContext* context) {
 }
 
 absl::Status DeviceService::Install(const v1::InstallHeader& header,
-                                    grpc::ServerReader<v1::InstallImageRequest>& reader) {
+                                    grpc::ServerReader<v1::InstallImageRequest>& reader,
+                                    v1::InstallImageResponse& response) {
   const SlotContent offered = {.target_path = header.image().target_path(),
                                .length = header.image().length_bytes(),
                                .sha256 = header.image().sha256()};
   SlotContent content;
-  std::unique_ptr<Component::Installation> installation;
+  const Component* component = nullptr;
   {
     absl::MutexLock lock(&mutex_);
-    ASSIGN_OR_RETURN(Component * component, device_.Find(header.ecu_serial()));
+    ASSIGN_OR_RETURN(component, device_.Find(header.ecu_serial()));
     ASSIGN_OR_RETURN(content, device_.Verify(*component, offered, ToFiles(header.director_metadata()),
-                                             ToFiles(header.image_metadata()), clock_.Now()));
-    ASSIGN_OR_RETURN(installation, component->BeginInstallation());
+                                             ToFiles(header.image_metadata())));
+  }
+  if (content.preconditions.any())
+    RETURN_IF_ERROR(trust::CheckPreconditions(content.preconditions, Readings()));
+  std::unique_ptr<Installation> installation;
+  {
+    absl::MutexLock lock(&mutex_);
+    ASSIGN_OR_RETURN(Component * target, device_.Find(header.ecu_serial()));
+    ASSIGN_OR_RETURN(installation, target->BeginInstallation());
   }
   trust::ImageCheck check(content.length, content.sha256);
   v1::InstallImageRequest request;
@@ -147,25 +137,120 @@ absl::Status DeviceService::Install(const v1::InstallHeader& header,
     last_bytes_ = clock_.Now();
   }
   RETURN_IF_ERROR(check.Finish());
+  absl::Time now;
+  {
+    absl::MutexLock lock(&mutex_);
+    now = device_.time().Now();
+    // Whoever waits for the card does not stand still.
+    last_bytes_ = absl::InfiniteFuture();
+  }
+  const absl::Status approved = device_.CheckApproval(*component, header.approval_statement(), now, content);
+  response.set_approval_result(ToApprovalResult(content.approval_result));
+  RETURN_IF_ERROR(approved);
   absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(installation->Finish(content));
-  log::Info("installed into the inactive slot",
-            {{"ecu_serial", header.ecu_serial()}, {"version", content.version}});
+  response.set_confirmation_required(content.awaits_confirmation);
+  log::Info(content.awaits_confirmation ? "installed into the inactive slot, and waits for the user"
+                                        : "installed into the inactive slot",
+            {{"ecu_serial", header.ecu_serial()},
+             {"version", content.version},
+             {"approval", content.approval_result}});
   return absl::OkStatus();
+}
+
+absl::Status DeviceService::WithComponent(const std::string& ecu_serial,
+                                          const std::function<absl::Status(Component&)>& body) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(WaitForTransfer());
+  ASSIGN_OR_RETURN(Component * component, device_.Find(ecu_serial));
+  return body(*component);
+}
+
+trust::Readings DeviceService::Readings() {
+  absl::MutexLock lock(&readings_mutex_);
+  return device_.readings();
+}
+
+void DeviceService::Reboot() {
+  rebooting_ = true;
+  reboot_();
+}
+
+grpc::Status DeviceService::ConfirmImage(grpc::ServerContext*, const v1::ConfirmImageRequest* request,
+                                         v1::ConfirmImageResponse*) {
+  if (request->confirm() && (request->principal_id().empty() || request->principal_id().size() > 128)) {
+    return rpc::ToGrpc(Error(absl::StatusCode::kInvalidArgument, "PRINCIPAL_INVALID",
+                             "principal_id: say in 1 to 128 characters who confirms"));
+  }
+  return rpc::ToGrpc(WithComponent(request->ecu_serial(), [&](Component& component) -> absl::Status {
+    RETURN_IF_ERROR(component.Confirm(request->sha256(), request->confirm(), request->principal_id(),
+                                      device_.time().Now()));
+    log::Warn(request->confirm() ? "the user wants an image whose approval could not be checked"
+                                 : "the user does not want an image whose approval could not be checked",
+              {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
+    return absl::OkStatus();
+  }));
 }
 
 grpc::Status DeviceService::ActivateImage(grpc::ServerContext*, const v1::ActivateImageRequest* request,
                                           v1::ActivateImageResponse*) {
+  if (request->bundle().size() > 128) {
+    return rpc::ToGrpc(
+        Error(absl::StatusCode::kInvalidArgument, "BUNDLE_INVALID", "bundle: at most 128 characters"));
+  }
+  const trust::Readings readings = Readings();
+  return rpc::ToGrpc(WithComponent(
+      request->ecu_serial(), [&](Component& component) ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+        RETURN_IF_ERROR(component.Activate(request->sha256(), request->bundle(), readings));
+        log::Info("reboots into the new image",
+                  {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
+        Reboot();
+        return absl::OkStatus();
+      }));
+}
+
+grpc::Status DeviceService::CommitImage(grpc::ServerContext*, const v1::CommitImageRequest* request,
+                                        v1::CommitImageResponse*) {
+  return rpc::ToGrpc(WithComponent(request->ecu_serial(), [&](Component& component) -> absl::Status {
+    RETURN_IF_ERROR(component.Commit(request->sha256()));
+    log::Info("runs for good", {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
+    return absl::OkStatus();
+  }));
+}
+
+grpc::Status DeviceService::RevertImage(grpc::ServerContext*, const v1::RevertImageRequest* request,
+                                        v1::RevertImageResponse*) {
+  return rpc::ToGrpc(WithComponent(
+      request->ecu_serial(), [&](Component& component) ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+        RETURN_IF_ERROR(component.Revert(request->sha256()));
+        log::Info("reboots into the old image",
+                  {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
+        Reboot();
+        return absl::OkStatus();
+      }));
+}
+
+grpc::Status DeviceService::GetReadings(grpc::ServerContext*, const v1::GetReadingsRequest*,
+                                        v1::GetReadingsResponse* response) {
+  const trust::Readings readings = Readings();
+  if (readings.parked.has_value()) response->set_parked(*readings.parked);
+  if (readings.external_power.has_value()) response->set_external_power(*readings.external_power);
+  if (readings.battery_percent.has_value()) response->set_battery_percent(*readings.battery_percent);
+  return grpc::Status::OK;
+}
+
+grpc::Status DeviceService::ApplyOrders(grpc::ServerContext*, const v1::ApplyOrdersRequest* request,
+                                        v1::ApplyOrdersResponse* response) {
   absl::MutexLock lock(&mutex_);
-  if (const absl::Status status = WaitForTransfer(); !status.ok()) return rpc::ToGrpc(status);
-  const absl::StatusOr<Component*> component = device_.Find(request->ecu_serial());
-  if (!component.ok()) return rpc::ToGrpc(component.status());
-  if (const absl::Status status = (*component)->Activate(request->sha256()); !status.ok())
+  const absl::Status status = device_.ApplyOrders(ToFiles(request->director_metadata()));
+  if (!status.ok()) {
+    log::Warn("refused orders", {{"reason", ReasonOf(status)}, {"detail", status.message()}});
     return rpc::ToGrpc(status);
-  log::Info("reboots into the new image",
-            {{"ecu_serial", request->ecu_serial()}, {"sha256", request->sha256()}});
-  rebooting_ = true;
-  reboot_();
+  }
+  for (const std::unique_ptr<Component>& component : device_.components()) {
+    if (device_.quarantined(*component)) response->add_quarantined(component->ecu_serial());
+  }
+  std::sort(response->mutable_quarantined()->begin(), response->mutable_quarantined()->end());
   return grpc::Status::OK;
 }
 

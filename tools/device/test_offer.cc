@@ -52,7 +52,19 @@ v1::InstallHeader TestOffer::Header() const {
   header.mutable_image()->set_sha256(crypto::Sha256Hex(image));
   AddFiles(director.files, *header.mutable_director_metadata());
   AddFiles(images.files, *header.mutable_image_metadata());
+  header.set_approval_statement(approval);
   return header;
+}
+
+trust::ApprovalStatement TestOffer::Statement(absl::Time now) const {
+  const trust::TargetFile& target = images.delegated.at("acme").targets.at(path);
+  return {.sha256 = target.sha256,
+          .target_path = path,
+          .role_version = images.delegated.at("acme").version,
+          .hardware_ids = target.custom.hardware_ids,
+          .release_counter = *target.custom.release_counter,
+          .valid_from = now,
+          .valid_until = now + absl::Hours(24)};
 }
 
 absl::StatusOr<v1::InstallImageResponse> Transfer(v1::DeviceService::StubInterface& device,

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/trust/dsse.h"
 #include "common/trust/test_repository.h"
 #include "countersign/device/v1/device.grpc.pb.h"
 
@@ -30,13 +31,16 @@ class TestOffer {
   trust::TargetFile& approved() { return images.delegated["acme"].targets[path]; }
   trust::TargetFile& ordered() { return director.targets.targets[path]; }
 
-  // What the gateway says of `image`, with all files of both repositories.
+  // What the gateway says of `image`, with all files of both repositories, and `approval`.
   v1::InstallHeader Header() const;
+  // What the authority says of `image`, unsigned.
+  trust::ApprovalStatement Statement(absl::Time now) const;
 
   trust::TestRepository images;
   trust::TestRepository director;
   std::string path = "acme/lamp/fw-2.bin";
   std::string image;
+  std::string approval;  // the signed statement; none at first
 };
 
 // Transfers `header` and `image` in chunks; the error is the call's.
