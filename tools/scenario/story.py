@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import sys
 
+from card import Card
 from suite import CommandFailed, ReservedPort, Suite, wait_for
 from world import ALTERED, APP_PROFILES, DEVICES, RELEASES, UNAPPROVED, WITHOUT_CONSENT, Device, Release
 
@@ -29,6 +30,8 @@ class Story:
         self.refused: list[tuple[str, str]] = []
         # Programs that say whether a device's new image is well, by the device's id; without one it always is.
         self.health_checks: dict[str, str] = {}
+        # Names of the keys on devices' smart cards, by the device's id; without one it checks no approvals.
+        self.cards: dict[str, str] = {}
         self._role_files: dict[str, pathlib.Path] = {}
         self.backend = ReservedPort()
 
@@ -237,11 +240,16 @@ class Story:
 
     def _start_device(self, device: Device) -> None:
         suite = self.suite
+        reader, card = [], []
+        if device.id in self.cards:
+            inserted = Card(suite.folder / "cards" / device.id, suite.public_key(self.cards[device.id]))
+            reader, card = inserted.reader, [f"--card={inserted.uri}"]
         suite.start(device.id, [
-            suite.binary("tools/device/device"), "run", f"--dir={suite.folder / 'devices' / device.id}",
+            *reader, suite.binary("tools/device/device"), "run", f"--dir={suite.folder / 'devices' / device.id}",
             f"--lan={self.lan(device.gateway)}", f"--director-root={self.metadata('director-1.root.json')}",
             f"--image-root={self.metadata('1.root.json')}",
             *([f"--health-check={self.health_checks[device.id]}"] if device.id in self.health_checks else []),
+            *card,
         ])
 
     def gateway_command(self, gateway: str, identity: str = "") -> list:
