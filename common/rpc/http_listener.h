@@ -1,4 +1,4 @@
-// The plain HTTP port of a server. Internal to common/rpc; keeps cpp-httplib in one file.
+// The plain HTTP port of a server. Internal to common/rpc.
 #ifndef COUNTERSIGN_COMMON_RPC_HTTP_LISTENER_H_
 #define COUNTERSIGN_COMMON_RPC_HTTP_LISTENER_H_
 

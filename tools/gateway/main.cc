@@ -24,6 +24,7 @@
 #include "tools/gateway/state.h"
 #include "tools/gateway/updater.h"
 #include "tools/gateway/user.h"
+#include "tools/gateway/web/front.h"
 
 namespace countersign::gateway {
 namespace {
@@ -33,6 +34,7 @@ struct Flags {
   int check_in_seconds = 300;
   int reboot_timeout_seconds = 300;
   UpdaterOptions updates;
+  FrontOptions front;
   int delta_wait_seconds = absl::ToInt64Seconds(updates.downloads.delta_wait);
 };
 
@@ -90,6 +92,14 @@ absl::Status RunAgent(ctl::Session& session, const Flags& flags) {
   std::unique_ptr<Updater> updater;
   options.on_change = [&] { desk.Show(updater->confirmations(), updater->progress()); };
   updater = std::make_unique<Updater>(options, rollout, package_store, &parts.incidents, parts.state.get());
+  std::unique_ptr<Front> front;
+  if (!flags.front.listen.empty()) {
+    ServiceChannels channels{.rollout = rollout};
+    ASSIGN_OR_RETURN(channels.consent, session.Dial("consent"));
+    ASSIGN_OR_RETURN(channels.inventory, session.Dial("inventory"));
+    ASSIGN_OR_RETURN(channels.liaison, session.Dial("liaison"));
+    ASSIGN_OR_RETURN(front, Front::Start(flags.front, flags.id, flags.dir, std::move(channels), &desk));
+  }
   // Whoever is safe when the power goes needs no other way to stop.
   struct sigaction action = {};
   action.sa_handler = [](int) { _exit(0); };
@@ -166,9 +176,10 @@ int main(int argc, char** argv) {
   run->add_option("--quarantine-hook", flags.updates.quarantine_hook,
                   "program that cuts a device off the network that does not obey a quarantine: called with "
                   "cut|restore, device id, ecu serial");
+  AddFrontFlags(*run, flags.front);
   session.AddVerb(app, "report", "Ask the devices once and report to the inventory",
                   [&] { return ReportOnce(session, flags); });
-  AddUserCommands(app, session, flags.id);
+  AddUserCommands(app, session, {.gateway_id = flags.id, .folder = flags.dir});
   AddAgentCommands(app, session, flags.dir);
   try {
     app.parse(argc, argv);

@@ -1,53 +1,64 @@
 #include "tools/gateway/user.h"
 
-#include <CLI/CLI.hpp>
-#include <iostream>
-#include <map>
-#include <memory>
+#include <termios.h>
+#include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
-#include "absl/time/time.h"
+#include "absl/time/clock.h"
+#include "common/clock/clock.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/random.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
-#include "common/trust/consent_record.h"
 #include "countersign/consent/v1/consent.grpc.pb.h"
 #include "countersign/inventory/v1/inventory.grpc.pb.h"
 #include "countersign/rollout/v1/rollout.grpc.pb.h"
 #include "tools/ctl/call.h"
 #include "tools/ctl/session.h"
+#include "tools/gateway/terminal.h"
+#include "tools/gateway/web/front.h"
+#include "tools/gateway/web/home.h"
+#include "tools/gateway/web/principals.h"
+#include "tools/gateway/web/services.h"
+#include "tools/gateway/web/speech.h"
 
 namespace countersign::gateway {
 namespace {
 
 namespace v1 = countersign::consent::v1;
-using common::v1::UserNotice;
 using ctl::Session;
 using v1::ConsentService;
 
-// "UPDATE_KIND_SECURITY" as "security".
-std::string Plain(absl::string_view name, absl::string_view prefix) {
-  return absl::AsciiStrToLower(absl::StripPrefix(name, prefix));
-}
+constexpr absl::Duration kFollowInterval = absl::Seconds(1);
 
-std::string CriticalityText(common::v1::Criticality criticality) {
-  return Plain(common::v1::Criticality_Name(criticality), "CRITICALITY_");
-}
+// What all commands share.
+struct Terminal {
+  Session& session;
+  const std::string& gateway_id;
+  const std::string& folder;
+  std::string language;
 
-std::string KindText(int kind) {
-  return Plain(common::v1::UpdateKind_Name(static_cast<common::v1::UpdateKind>(kind)), "UPDATE_KIND_");
-}
-
-// The notice in `language`, or the first one when that is empty; nullptr if there is none.
-const UserNotice* FindNotice(const v1::Prompt& prompt, absl::string_view language) {
-  for (const UserNotice& notice : prompt.question().release().notices()) {
-    if (language.empty() || notice.language() == language) return &notice;
+  Speaker speaker() const {
+    return {.words = Words::In(language), .now = SystemClock().Now(), .zone = absl::LocalTimeZone()};
   }
-  return nullptr;
+};
+using TerminalPtr = std::shared_ptr<Terminal>;
+
+// As people set their terminal: "de_AT.UTF-8" is "de".
+std::string LanguageOfEnvironment() {
+  for (const char* variable : {"LC_ALL", "LC_MESSAGES", "LANG"}) {
+    const char* value = std::getenv(variable);
+    if (value != nullptr && *value != '\0') return std::string(value).substr(0, 2);
+  }
+  return "";
 }
 
 std::string Parent(const std::string& gateway_id) { return absl::StrCat("gateways/", gateway_id); }
@@ -57,57 +68,151 @@ std::string ChildName(const std::string& gateway_id, absl::string_view collectio
   return ctl::ResourceName(absl::StrCat(Parent(gateway_id), "/", collection), id);
 }
 
-absl::StatusOr<std::vector<v1::Prompt>> ListPrompts(Session& session, const std::string& gateway_id,
-                                                    bool closed) {
-  ASSIGN_OR_RETURN(auto stub, ctl::MakeStub<ConsentService>(session, "consent"));
+absl::StatusOr<HomeFacts> Ask(Terminal& terminal, bool check) {
+  ServiceChannels channels;
+  ASSIGN_OR_RETURN(channels.consent, terminal.session.Dial("consent"));
+  ASSIGN_OR_RETURN(channels.inventory, terminal.session.Dial("inventory"));
+  ASSIGN_OR_RETURN(channels.liaison, terminal.session.Dial("liaison"));
+  ASSIGN_OR_RETURN(channels.rollout, terminal.session.Dial("rollout"));
+  const Services services(channels, terminal.session.timeout());
+  HomeFacts facts;
+  facts.gateway_id = terminal.gateway_id;
+  RETURN_IF_ERROR(services.Refresh(&facts));
+  facts.reachable = true;
+  facts.as_of = SystemClock().Now();
+  if (check) {
+    RETURN_IF_ERROR(services.FindOffers(&facts));
+    facts.check = {.state = Check::State::kDone, .time = SystemClock().Now()};
+  }
+  return facts;
+}
+
+absl::StatusOr<std::vector<v1::Prompt>> ListPrompts(Terminal& terminal, bool closed) {
+  ASSIGN_OR_RETURN(auto stub, ctl::MakeStub<ConsentService>(terminal.session, "consent"));
   v1::ListPromptsRequest request;
-  request.set_parent(Parent(gateway_id));
+  request.set_parent(Parent(terminal.gateway_id));
   request.set_show_closed(closed);
-  return ctl::ListAll(session, *stub, &ConsentService::Stub::ListPrompts, request,
+  return ctl::ListAll(terminal.session, *stub, &ConsentService::Stub::ListPrompts, request,
                       &v1::ListPromptsResponse::prompts);
 }
 
-absl::Status ShowPrompts(Session& session, const std::string& gateway_id, const std::string& language) {
-  ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, ListPrompts(session, gateway_id, /*closed=*/false));
-  if (session.json()) {
+void PrintPrompts(Terminal& terminal, const HomeFacts& facts) {
+  if (terminal.session.json()) {
     std::vector<const google::protobuf::Message*> messages;
-    for (const v1::Prompt& prompt : prompts) messages.push_back(&prompt);
-    session.PrintTable(messages, {});
-    return absl::OkStatus();
+    for (const v1::Prompt& prompt : facts.prompts) messages.push_back(&prompt);
+    terminal.session.PrintTable(messages, {});
+    return;
   }
-  for (const v1::Prompt& prompt : prompts) std::cout << PromptText(prompt, language) << "\n";
-  if (prompts.empty()) session.Say("Nothing waits for an answer.");
+  const Home home = MakeHome(facts, terminal.speaker().words.language());
+  for (const QuestionView& question : home.questions)
+    std::cout << QuestionText(question, terminal.speaker()) << "\n";
+}
+
+absl::Status ShowPrompts(Terminal& terminal) {
+  HomeFacts facts;
+  facts.gateway_id = terminal.gateway_id;
+  ASSIGN_OR_RETURN(facts.prompts, ListPrompts(terminal, /*closed=*/false));
+  PrintPrompts(terminal, facts);
+  if (facts.prompts.empty()) terminal.session.Say(terminal.speaker().Say("terminal.nothing"));
   return absl::OkStatus();
 }
 
-absl::Status Answer(Session& session, const std::string& name, const std::string& gateway_id,
-                    const UserAnswer& answer) {
+// FOTA-T2
+absl::Status CheckForUpdates(Terminal& terminal) {
+  const absl::StatusOr<HomeFacts> facts = Ask(terminal, /*check=*/true);
+  if (!facts.ok()) {
+    terminal.session.Say(
+        terminal.speaker().Say("check.failed", {{"time", terminal.speaker().Time(SystemClock().Now())}}));
+    return facts.status();
+  }
+  const Home home = MakeHome(*facts, terminal.speaker().words.language());
+  if (!terminal.session.json()) {
+    std::cout << CheckText(home, terminal.speaker()) << ProgressText(home, terminal.speaker()) << "\n";
+  }
+  PrintPrompts(terminal, *facts);
+  return absl::OkStatus();
+}
+
+absl::Status ShowProgress(Terminal& terminal, bool follow) {
+  std::string shown;
+  while (true) {
+    ASSIGN_OR_RETURN(const HomeFacts facts, Ask(terminal, /*check=*/false));
+    if (terminal.session.json()) {
+      std::vector<const google::protobuf::Message*> messages;
+      for (const auto& assignment : facts.assignments) messages.push_back(&assignment);
+      terminal.session.PrintTable(messages, {});
+      return absl::OkStatus();
+    }
+    const Speaker speaker = terminal.speaker();
+    const Home home = MakeHome(facts, speaker.words.language());
+    std::string text = ProgressText(home, speaker);
+    // Nothing is left to follow: how it ended is what follows.
+    const bool ended = home.running.empty();
+    if (ended) absl::StrAppend(&text, Headline(home, speaker), "\n");
+    if (ended && !shown.empty() && !home.outcomes.empty()) {
+      absl::StrAppend(&text, OutcomeText(home.outcomes.front(), speaker), "\n");
+    }
+    if (text != shown) std::cout << text << std::flush;
+    shown = text;
+    if (!follow || ended) return absl::OkStatus();
+    absl::SleepFor(kFollowInterval);
+  }
+}
+
+absl::Status ShowHistory(Terminal& terminal) {
+  ASSIGN_OR_RETURN(const HomeFacts facts, Ask(terminal, /*check=*/false));
+  std::cout << HistoryText(MakeHome(facts, terminal.speaker().words.language()), terminal.speaker());
+  return absl::OkStatus();
+}
+
+// A word for people beside the error for scripts: an answer that a terminal could not give is not kept.
+absl::Status NotTaken(Terminal& terminal, const absl::Status& status) {
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+    terminal.session.Say(terminal.speaker().Say("terminal.gone"));
+  } else if (!status.ok()) {
+    terminal.session.Say(RefusalText(ReasonOf(status), terminal.speaker()));
+  }
+  return status;
+}
+
+absl::Status Answer(Terminal& terminal, const std::string& name, UserAnswer answer, bool accept_terms) {
   // Also those that are closed: the service says best why it takes no answer.
-  ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, ListPrompts(session, gateway_id, /*closed=*/true));
-  for (const v1::Prompt& prompt : prompts) {
+  const absl::StatusOr<std::vector<v1::Prompt>> prompts = ListPrompts(terminal, /*closed=*/true);
+  if (!prompts.ok()) return NotTaken(terminal, prompts.status());
+  for (const v1::Prompt& prompt : *prompts) {
     if (prompt.name() != name) continue;
+    if (accept_terms) answer.accepted_terms_sha256 = prompt.question().release().terms().text_sha256();
     ASSIGN_OR_RETURN(const v1::AnswerPromptRequest request, AnswerTo(prompt, answer));
-    return ctl::CallAndPrint<ConsentService>(session, "consent", &ConsentService::Stub::AnswerPrompt,
-                                             request);
+    return NotTaken(terminal, ctl::CallAndPrint<ConsentService>(
+                                  terminal.session, "consent", &ConsentService::Stub::AnswerPrompt, request));
   }
   return Error(absl::StatusCode::kNotFound, "PROMPT_UNKNOWN",
                absl::StrCat("there is no ", name, ": `prompts` lists what waits for an answer"));
 }
 
-void AddPrompts(CLI::App& app, Session& session, const std::string& gateway_id) {
-  auto shown = std::make_shared<std::string>();
-  CLI::App* verb =
-      session.AddVerb(app, "prompts", "Show what waits for the user",
-                      [&session, &gateway_id, shown] { return ShowPrompts(session, gateway_id, *shown); });
-  verb->add_option("--language", *shown, "language of the notices, e.g. en");
+void AddPrompts(CLI::App& app, const TerminalPtr& terminal) {
+  Session& session = terminal->session;
+  session.AddVerb(app, "news", "Ask everybody for updates, and say so when there are none",
+                  [terminal] { return CheckForUpdates(*terminal); });
+  CLI::App* verb = session.AddVerb(app, "prompts", "Show what waits for the user",
+                                   [terminal] { return ShowPrompts(*terminal); });
+  verb->add_option("--language", terminal->language, "the same as --lang");
+
+  auto follow = std::make_shared<bool>(false);
+  verb = session.AddVerb(app, "progress", "Show the updates that are under way",
+                         [terminal, follow] { return ShowProgress(*terminal, *follow); });
+  verb->add_flag("--follow", *follow, "go on until none is");
+  session.AddVerb(app, "history", "Show how updates ended", [terminal] { return ShowHistory(*terminal); });
 
   struct Flags {
     std::string prompt;
     UserAnswer answer;
+    bool accept_terms = false;
   };
   auto flags = std::make_shared<Flags>();
-  verb = session.AddVerb(app, "answer", "Answer a prompt", [&session, &gateway_id, flags] {
-    return Answer(session, ChildName(gateway_id, "prompts", flags->prompt), gateway_id, flags->answer);
+  verb = session.AddVerb(app, "answer", "Answer a prompt", [terminal, flags] {
+    return Answer(*terminal, ChildName(terminal->gateway_id, "prompts", flags->prompt), flags->answer,
+                  flags->accept_terms);
   });
   verb->add_option("prompt", flags->prompt, "the prompt, as `prompts` shows it")->required();
   verb->add_option("decision", flags->answer.decision, "what the user decided")
@@ -117,15 +222,16 @@ void AddPrompts(CLI::App& app, Session& session, const std::string& gateway_id) 
       ->required();
   verb->add_option("--language", flags->answer.language, "language of the notice that was shown");
   verb->add_option("--until", flags->answer.until, "to when it is postponed, e.g. 2026-01-31T12:00:00Z");
-  verb->add_flag("--accept-terms", flags->answer.accept_terms, "the user accepts the terms of use");
+  verb->add_flag("--accept-terms", flags->accept_terms, "the user accepts the terms of use");
 }
 
-void AddRecords(CLI::App& app, Session& session, const std::string& gateway_id) {
-  session.AddVerb(app, "records", "List what the users decided", [&session, &gateway_id] {
+void AddRecords(CLI::App& app, const TerminalPtr& terminal) {
+  Session& session = terminal->session;
+  session.AddVerb(app, "records", "List what the users decided", [terminal] {
     v1::ListRecordsRequest request;
-    request.set_parent(Parent(gateway_id));
-    return ctl::ListAndPrint<ConsentService>(session, "consent", &ConsentService::Stub::ListRecords, request,
-                                             &v1::ListRecordsResponse::records,
+    request.set_parent(Parent(terminal->gateway_id));
+    return ctl::ListAndPrint<ConsentService>(terminal->session, "consent", &ConsentService::Stub::ListRecords,
+                                             request, &v1::ListRecordsResponse::records,
                                              {{"RECORD", "name"},
                                               {"ASSIGNMENT", "assignment"},
                                               {"DECISION", "decision"},
@@ -135,19 +241,35 @@ void AddRecords(CLI::App& app, Session& session, const std::string& gateway_id) 
   });
 
   auto request = std::make_shared<v1::WithdrawConsentRequest>();
-  CLI::App* verb =
-      session.AddVerb(app, "withdraw", "Take a consent back; what is not being installed stops",
-                      [&session, &gateway_id, request] {
-                        request->set_name(ChildName(gateway_id, "records", request->name()));
-                        request->set_request_id(crypto::Uuid());
-                        return ctl::CallAndPrint<ConsentService>(
-                            session, "consent", &ConsentService::Stub::WithdrawConsent, *request);
-                      });
+  CLI::App* verb = session.AddVerb(
+      app, "withdraw", "Take a consent back; what is not being installed stops", [terminal, request] {
+        request->set_name(ChildName(terminal->gateway_id, "records", request->name()));
+        request->set_request_id(crypto::Uuid());
+        return NotTaken(*terminal,
+                        ctl::CallAndPrint<ConsentService>(terminal->session, "consent",
+                                                          &ConsentService::Stub::WithdrawConsent, *request));
+      });
   verb->add_option("record", *request->mutable_name(), "the record, as `records` shows it")->required();
   verb->add_option("--principal", *request->mutable_principal_id(), "who withdraws")->required();
 }
 
-void AddPolicies(CLI::App& app, Session& session, const std::string& gateway_id) {
+absl::Status ListPolicies(Terminal& terminal) {
+  v1::ListPoliciesRequest request;
+  request.set_parent(Parent(terminal.gateway_id));
+  if (terminal.session.json()) {
+    return ctl::ListAndPrint<ConsentService>(terminal.session, "consent", &ConsentService::Stub::ListPolicies,
+                                             request, &v1::ListPoliciesResponse::policies, {});
+  }
+  ASSIGN_OR_RETURN(auto stub, ctl::MakeStub<ConsentService>(terminal.session, "consent"));
+  HomeFacts facts;
+  ASSIGN_OR_RETURN(facts.policies, ctl::ListAll(terminal.session, *stub, &ConsentService::Stub::ListPolicies,
+                                                request, &v1::ListPoliciesResponse::policies));
+  std::cout << PoliciesText(MakeHome(facts, terminal.speaker().words.language()), terminal.speaker());
+  return absl::OkStatus();
+}
+
+void AddPolicies(CLI::App& app, const TerminalPtr& terminal) {
+  Session& session = terminal->session;
   CLI::App& group = *app.add_subcommand("policy", "What may be installed without asking");
   group.require_subcommand(1);
   group.fallthrough();
@@ -160,33 +282,33 @@ void AddPolicies(CLI::App& app, Session& session, const std::string& gateway_id)
     std::vector<std::string> terms;
   };
   auto flags = std::make_shared<Flags>();
-  flags->policy.set_language("en");
-  CLI::App* verb =
-      session.AddVerb(group, "create", "Set up a policy", [&session, &gateway_id, flags]() -> absl::Status {
-        v1::CreatePolicyRequest request;
-        request.set_parent(Parent(gateway_id));
-        request.set_request_id(crypto::Uuid());
-        v1::Policy& policy = *request.mutable_policy();
-        policy = flags->policy;
-        for (const std::string& kind : flags->kinds) {
-          common::v1::UpdateKind value = common::v1::UPDATE_KIND_UNSPECIFIED;
-          common::v1::UpdateKind_Parse(absl::StrCat("UPDATE_KIND_", absl::AsciiStrToUpper(kind)), &value);
-          policy.add_kinds(value);
-        }
-        if (!flags->criticality.empty()) {
-          common::v1::Criticality value = common::v1::CRITICALITY_UNSPECIFIED;
-          common::v1::Criticality_Parse(
-              absl::StrCat("CRITICALITY_", absl::AsciiStrToUpper(flags->criticality)), &value);
-          policy.set_minimum_criticality(value);
-        }
-        for (const std::string& serial : flags->components) policy.add_ecu_serials(serial);
-        for (const std::string& sha256 : flags->terms) policy.add_accepted_terms_sha256(sha256);
-        const std::string text = PolicyText(policy);
-        policy.set_text_sha256(crypto::Sha256Hex(text));
-        session.Say(text);
-        return ctl::CallAndPrint<ConsentService>(session, "consent", &ConsentService::Stub::CreatePolicy,
-                                                 request);
-      });
+  CLI::App* verb = session.AddVerb(group, "create", "Set up a policy", [terminal, flags]() -> absl::Status {
+    v1::CreatePolicyRequest request;
+    request.set_parent(Parent(terminal->gateway_id));
+    request.set_request_id(crypto::Uuid());
+    v1::Policy& policy = *request.mutable_policy();
+    policy = flags->policy;
+    policy.set_language(terminal->speaker().words.language());
+    for (const std::string& kind : flags->kinds) {
+      common::v1::UpdateKind value = common::v1::UPDATE_KIND_UNSPECIFIED;
+      common::v1::UpdateKind_Parse(absl::StrCat("UPDATE_KIND_", absl::AsciiStrToUpper(kind)), &value);
+      policy.add_kinds(value);
+    }
+    if (!flags->criticality.empty()) {
+      common::v1::Criticality value = common::v1::CRITICALITY_UNSPECIFIED;
+      common::v1::Criticality_Parse(absl::StrCat("CRITICALITY_", absl::AsciiStrToUpper(flags->criticality)),
+                                    &value);
+      policy.set_minimum_criticality(value);
+    }
+    for (const std::string& serial : flags->components) policy.add_ecu_serials(serial);
+    for (const std::string& sha256 : flags->terms) policy.add_accepted_terms_sha256(sha256);
+    const std::string text = PolicyText(policy);
+    policy.set_text_sha256(crypto::Sha256Hex(text));
+    terminal->session.Say(text);
+    return NotTaken(*terminal,
+                    ctl::CallAndPrint<ConsentService>(terminal->session, "consent",
+                                                      &ConsentService::Stub::CreatePolicy, request));
+  });
   verb->add_option("--kind", flags->kinds, "kind of update that it grants; may be repeated")
       ->required()
       ->check(CLI::IsMember({"security", "functionality", "mixed"}));
@@ -198,28 +320,74 @@ void AddPolicies(CLI::App& app, Session& session, const std::string& gateway_id)
   verb->add_option("--component", flags->components, "grant only for this component; may be repeated");
   verb->add_option("--accept-terms", flags->terms,
                    "SHA-256 of terms of use that it accepts; may be repeated");
-  verb->add_option("--language", *flags->policy.mutable_language(), "language of the policy's text; en");
+  verb->add_option("--language", terminal->language, "the same as --lang");
 
-  session.AddVerb(group, "list", "List the policies", [&session, &gateway_id] {
-    v1::ListPoliciesRequest request;
-    request.set_parent(Parent(gateway_id));
-    return ctl::ListAndPrint<ConsentService>(session, "consent", &ConsentService::Stub::ListPolicies, request,
-                                             &v1::ListPoliciesResponse::policies,
-                                             {{"POLICY", "name"},
-                                              {"KINDS", "kinds"},
-                                              {"FROM CRITICALITY", "minimum_criticality"},
-                                              {"COMPONENTS", "ecu_serials"},
-                                              {"BY", "principal_id"},
-                                              {"STATE", "state"}});
-  });
+  session.AddVerb(group, "list", "List the policies", [terminal] { return ListPolicies(*terminal); });
 
   auto withdrawn = std::make_shared<v1::WithdrawPolicyRequest>();
-  verb = session.AddVerb(group, "withdraw", "End a policy", [&session, &gateway_id, withdrawn] {
-    withdrawn->set_name(ChildName(gateway_id, "policies", withdrawn->name()));
-    return ctl::CallAndPrint<ConsentService>(session, "consent", &ConsentService::Stub::WithdrawPolicy,
-                                             *withdrawn);
+  verb = session.AddVerb(group, "withdraw", "End a policy", [terminal, withdrawn] {
+    withdrawn->set_name(ChildName(terminal->gateway_id, "policies", withdrawn->name()));
+    return NotTaken(*terminal,
+                    ctl::CallAndPrint<ConsentService>(terminal->session, "consent",
+                                                      &ConsentService::Stub::WithdrawPolicy, *withdrawn));
   });
   verb->add_option("name", *withdrawn->mutable_name(), "the policy, as `policy list` shows it")->required();
+}
+
+// A line from the terminal, which does not show it, or from what stands in its place.
+std::string ReadPin() {
+  termios before;
+  const bool shown = tcgetattr(STDIN_FILENO, &before) == 0;
+  if (shown) {
+    termios hidden = before;
+    hidden.c_lflag &= ~ECHO;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+    std::cerr << "PIN: " << std::flush;
+  }
+  const absl::Cleanup show = [&] {
+    if (shown) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+  };
+  std::string pin;
+  std::getline(std::cin, pin);
+  if (shown) std::cerr << "\n";
+  return pin;
+}
+
+// The file of those who may decide; FAILED_PRECONDITION (FLAG_MISSING) when nobody said where.
+absl::StatusOr<std::string> PathOfPrincipals(const Terminal& terminal) {
+  if (!terminal.folder.empty()) return PrincipalsPath(terminal.folder);
+  return Error(absl::StatusCode::kFailedPrecondition, "FLAG_MISSING",
+               "give --dir before the command, or set it in the file that --config names");
+}
+
+void AddPrincipals(CLI::App& app, const TerminalPtr& terminal) {
+  Session& session = terminal->session;
+  CLI::App& group = *app.add_subcommand("user", "Who may decide at the page");
+  group.require_subcommand(1);
+  group.fallthrough();
+  auto id = std::make_shared<std::string>();
+  session
+      .AddVerb(group, "add", "Let somebody decide, with the PIN on standard input; or give a new PIN",
+               [terminal, id]() -> absl::Status {
+                 ASSIGN_OR_RETURN(const std::string path, PathOfPrincipals(*terminal));
+                 return Principals(path).Set(*id, ReadPin());
+               })
+      ->add_option("principal", *id, "who: a pseudonym, not a name")
+      ->required();
+  session
+      .AddVerb(group, "remove", "Let somebody decide no more",
+               [terminal, id]() -> absl::Status {
+                 ASSIGN_OR_RETURN(const std::string path, PathOfPrincipals(*terminal));
+                 return Principals(path).Remove(*id);
+               })
+      ->add_option("principal", *id, "who")
+      ->required();
+  session.AddVerb(group, "list", "List who may decide", [terminal]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string path, PathOfPrincipals(*terminal));
+    ASSIGN_OR_RETURN(const std::vector<std::string> ids, Principals(path).List());
+    for (const std::string& one : ids) std::cout << one << "\n";
+    return absl::OkStatus();
+  });
 }
 
 void AddStatus(CLI::App& app, Session& session) {
@@ -253,89 +421,14 @@ void AddStatus(CLI::App& app, Session& session) {
 
 }  // namespace
 
-absl::StatusOr<v1::AnswerPromptRequest> AnswerTo(const v1::Prompt& prompt, const UserAnswer& answer) {
-  const UserNotice* notice = FindNotice(prompt, answer.language);
-  if (notice == nullptr) {
-    return Error(absl::StatusCode::kInvalidArgument, "LANGUAGE_UNKNOWN",
-                 absl::StrCat("the update has no notice in language ", answer.language,
-                              ": give one that `prompts --json` shows"));
-  }
-  v1::AnswerPromptRequest request;
-  request.set_name(prompt.name());
-  request.set_request_id(crypto::Uuid());
-  request.set_principal_id(answer.principal_id);
-  request.set_language(notice->language());
-  request.set_text_sha256(trust::NoticeTextSha256(notice->purpose(), notice->changes(),
-                                                  notice->install_duration().seconds(),
-                                                  notice->unavailable_functions(), notice->instructions()));
-  if (answer.decision == "accept") {
-    request.set_decision(v1::DECISION_GRANTED);
-  } else if (answer.decision == "decline") {
-    request.set_decision(v1::DECISION_DENIED);
-  } else {
-    request.set_decision(v1::DECISION_DEFERRED);
-    absl::Time until;
-    std::string error;
-    if (!absl::ParseTime(absl::RFC3339_full, answer.until, &until, &error)) {
-      return Error(absl::StatusCode::kInvalidArgument, "TIME_INVALID",
-                   "give --until with the time to which it is postponed, e.g. 2026-01-31T12:00:00Z");
-    }
-    request.mutable_deferred_until_time()->set_seconds(absl::ToUnixSeconds(until));
-  }
-  if (answer.accept_terms) {
-    request.set_accepted_terms_sha256(prompt.question().release().terms().text_sha256());
-  }
-  return request;
-}
-
-std::string PromptText(const v1::Prompt& prompt, absl::string_view language) {
-  const v1::ConsentQuestion& question = prompt.question();
-  const common::v1::ReleaseInfo& release = question.release();
-  const UserNotice* notice = FindNotice(prompt, language);
-  if (notice == nullptr) notice = FindNotice(prompt, "");
-  std::string text =
-      absl::StrCat(prompt.name(), "\n  component    ", question.ecu_serial(), "\n  version      ",
-                   question.from_version().empty() ? "?" : question.from_version(), " -> ", release.version(),
-                   "\n  kind         ", KindText(release.kind()), "\n  criticality  ",
-                   CriticalityText(release.criticality()), "\n");
-  if (notice != nullptr) {
-    absl::StrAppend(&text, "  purpose      ", notice->purpose(), "\n  changes      ", notice->changes(),
-                    "\n  takes        ",
-                    absl::FormatDuration(absl::Seconds(notice->install_duration().seconds())),
-                    "\n  unavailable  ", notice->unavailable_functions(), "\n  what to do   ",
-                    notice->instructions(), "\n  language     ", notice->language(), "\n");
-  }
-  if (release.has_advisory()) {
-    absl::StrAppend(&text, "  closes       ", absl::StrJoin(release.advisory().ids(), ", "), ": ",
-                    release.advisory().risk(), "\n");
-  }
-  if (release.has_terms()) {
-    absl::StrAppend(&text, "  terms        ", release.terms().id(), " ", release.terms().version(),
-                    ", SHA-256 ", release.terms().text_sha256(),
-                    "; to accept the update give --accept-terms\n");
-    if (!release.terms().text().empty()) absl::StrAppend(&text, release.terms().text(), "\n");
-  }
-  return text;
-}
-
-std::string PolicyText(const v1::Policy& policy) {
-  std::vector<std::string> kinds;
-  for (const int kind : policy.kinds()) kinds.push_back(KindText(kind));
-  return absl::StrCat(
-      "Updates of kind ", absl::StrJoin(kinds, ", "),
-      policy.minimum_criticality() == common::v1::CRITICALITY_UNSPECIFIED
-          ? std::string()
-          : absl::StrCat(" that are at least of criticality ", CriticalityText(policy.minimum_criticality())),
-      policy.ecu_serials().empty()
-          ? std::string(" may be installed on everything at this gateway")
-          : absl::StrCat(" may be installed on ", absl::StrJoin(policy.ecu_serials(), ", ")),
-      " without asking again, until this policy is withdrawn.");
-}
-
-void AddUserCommands(CLI::App& app, Session& session, const std::string& gateway_id) {
-  AddPrompts(app, session, gateway_id);
-  AddRecords(app, session, gateway_id);
-  AddPolicies(app, session, gateway_id);
+void AddUserCommands(CLI::App& app, Session& session, const UserFlags& flags) {
+  const TerminalPtr terminal(new Terminal{session, flags.gateway_id, flags.folder, LanguageOfEnvironment()});
+  app.add_option("--lang", terminal->language,
+                 "language that people are spoken to in, en or de; as LANG says without it");
+  AddPrompts(app, terminal);
+  AddRecords(app, terminal);
+  AddPolicies(app, terminal);
+  AddPrincipals(app, terminal);
   AddStatus(app, session);
 }
 

@@ -3,11 +3,6 @@
 #define COUNTERSIGN_TOOLS_GATEWAY_USER_H_
 
 #include <string>
-#include <vector>
-
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "countersign/consent/v1/consent.pb.h"
 
 namespace CLI {
 class App;
@@ -19,29 +14,15 @@ class Session;
 
 namespace countersign::gateway {
 
-// prompts, answer, records, withdraw, policy, status, updates. `gateway_id` gets its value when the command
-// line is parsed; both outlive it.
-void AddUserCommands(CLI::App& app, ctl::Session& session, const std::string& gateway_id);
-
-// How a user answered.
-struct UserAnswer {
-  std::string decision;  // "accept", "decline", "postpone"
-  std::string principal_id;
-  std::string language;  // of the notice that was shown; the first one's when empty
-  std::string until;     // RFC 3339, for "postpone"
-  bool accept_terms = false;
+// What the commands need to know of the gateway. The values are set when the command line is parsed.
+struct UserFlags {
+  const std::string& gateway_id;
+  const std::string& folder;  // of its state
 };
 
-// The answer to `prompt` as the service wants it, with the digest of the notice that the user has seen.
-// INVALID_ARGUMENT when there is no notice in that language, or the time is none.
-absl::StatusOr<consent::v1::AnswerPromptRequest> AnswerTo(const consent::v1::Prompt& prompt,
-                                                          const UserAnswer& answer);
-
-// What a user is told before an update (UN R156, 7.2.2.2), in `language` or in the first that there is.
-std::string PromptText(const consent::v1::Prompt& prompt, absl::string_view language);
-
-// What a policy says, for its user to agree to.
-std::string PolicyText(const consent::v1::Policy& policy);
+// news, prompts, answer, progress, history, records, withdraw, policy, user, status, updates, and --lang for
+// all of them. What `flags` refers to outlives the parsing.
+void AddUserCommands(CLI::App& app, ctl::Session& session, const UserFlags& flags);
 
 }  // namespace countersign::gateway
 

@@ -9,8 +9,8 @@ import tempfile
 import time
 
 import monitoring
-from story import AUTHORITY, GATEWAYS, OPERATOR, Story, print_table
-from suite import SERVICES, Suite
+from story import AUTHORITY, DRIVER, GATEWAYS, OPERATOR, RESIDENT, Story, print_table
+from suite import SERVICES, ReservedPort, Suite
 
 
 class Narrator:
@@ -50,13 +50,21 @@ def tell(story: Story, narrator: Narrator, set_up_done=lambda: None) -> None:
     print_table(story.table(rollout))
 
 
-def keep(suite: Suite, narrator: Narrator, prometheus: str) -> None:
+# Who signs in at which gateway's page.
+PRINCIPALS = {"home-1": RESIDENT, "car-1": DRIVER}
+PIN = "271828"
+
+
+def keep(suite: Suite, narrator: Narrator, prometheus: str, displays: dict) -> None:
     """Prints how to reach everything, and waits for Ctrl-C."""
     narrator.chapter("Everything keeps running. Ctrl-C ends it and removes its folder.\n")
     rows = [("SERVICE", "GRPC", "METRICS AND HEALTH")]
     rows += [(name, suite.address(name), f"http://{suite.http_address(name)}/metrics") for name in SERVICES]
     rows.append(("prometheus", "", f"http://{prometheus}/"))
     print_table(rows)
+    print()
+    print_table([("DISPLAY", "PAGE", "NAME", "PIN"),
+                 *((name, f"http://{port.address}/", PRINCIPALS[name], PIN) for name, port in displays.items())])
     # Names that can be typed, in the folder that has everything.
     programs = suite.folder / "bin"
     programs.mkdir()
@@ -108,13 +116,17 @@ def main() -> int:
     status = 130
     try:
         story = Story(suite, narrator.say)
+        displays = {name: ReservedPort() for name in GATEWAYS}
+        story.agent_flags = {name: [f"--web={port.address}"] for name, port in displays.items()}
         # Watched from the start, so that the graphs show the story.
         tell(story, narrator, watch)
         print(f"\nAll of it held: every update was signed, approved, consented and launched, and {len(story.refused)} "
               "attempts to do otherwise were refused.")
         status = 0
         if arguments.keep:
-            keep(suite, narrator, prometheus)
+            for name, principal in PRINCIPALS.items():
+                suite.run(*story.gateway_command(name), "user", "add", principal, given=PIN + "\n")
+            keep(suite, narrator, prometheus, displays)
     except KeyboardInterrupt:
         print("\nStopped: ending all processes.", flush=True)
     except Exception as error:  # pylint: disable=broad-except

@@ -32,6 +32,8 @@ class Story:
         self.health_checks: dict[str, str] = {}
         # Names of the keys on devices' smart cards, by the device's id; without one it checks no approvals.
         self.cards: dict[str, str] = {}
+        # What an agent's `run` is given besides, by the gateway.
+        self.agent_flags: dict[str, list] = {}
         self._role_files: dict[str, pathlib.Path] = {}
         self.backend = ReservedPort()
 
@@ -200,7 +202,8 @@ class Story:
             self._provision(device)
             self._start_device(device)
         for gateway in GATEWAYS:
-            suite.start(gateway, [*self.gateway_command(gateway), "run", "--check-in-interval=1"])
+            suite.start(gateway, [*self.gateway_command(gateway), "run", "--check-in-interval=1",
+                                  *self.agent_flags.get(gateway, ())])
         self.say("A home with four devices and a vehicle with three ECUs come up; their gateways find them and ask for signed reports.")
 
         expected = {device.ecu_serial: "STATE_COMPROMISED" if device.impostor else
@@ -261,7 +264,7 @@ class Story:
             state.mkdir(parents=True)
             flags = [
                 f"--id={gateway}", f"--dir={state}", f"--lan={self.lan(gateway)}", *suite.tls_flags(identity or f"gateway/{gateway}"),
-                *(f"--{name}-address={suite.addresses(name)}" for name in ("inventory", "rollout", "package-store", "consent")),
+                *(f"--{name}-address={suite.addresses(name)}" for name in ("inventory", "rollout", "package-store", "consent", "liaison")),
                 f"--director-root={self.metadata('director-1.root.json')}", f"--image-root={self.metadata('1.root.json')}",
                 f"--key={suite.key(f'{gateway}-manifest')}", f"--proxy-key={suite.key(f'{gateway}-proxy')}",
             ]

@@ -144,10 +144,10 @@ class Suite:
     def binary(self, label: str) -> pathlib.Path:
         return self.binaries / label
 
-    def run(self, *command) -> str:
-        """Runs a program to its end and returns what it printed."""
+    def run(self, *command, given: str = "") -> str:
+        """Runs a program to its end, with `given` on its standard input, and returns what it printed."""
         command = [str(part) for part in command]
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        result = subprocess.run(command, input=given, capture_output=True, text=True, check=False,
                                 env={**os.environ, **self.environment})
         if result.returncode != 0:
             raise CommandFailed(command, result.returncode, result.stderr or result.stdout)

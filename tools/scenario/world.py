@@ -43,6 +43,7 @@ class Release:
     kind: str = "SECURITY"
     criticality: str = "HIGH"
     purpose: str = "Closes a weakness that lets strangers in the neighbourhood control the device."
+    purpose_in_german: str = "Schließt eine Schwachstelle, durch die Fremde in der Nachbarschaft das Gerät steuern können."
 
     @property
     def name(self) -> str:
@@ -71,7 +72,15 @@ class Release:
                     "install_duration": "60s",
                     "unavailable_functions": "The device does not answer while it restarts.",
                     "instructions": "Leave the device connected to power.",
-                }
+                },
+                {
+                    "language": "de",
+                    "purpose": self.purpose_in_german,
+                    "changes": "Sonst ändert sich nichts.",
+                    "install_duration": "60s",
+                    "unavailable_functions": "Das Gerät antwortet nicht, während es neu startet.",
+                    "instructions": "Lassen Sie das Gerät am Strom.",
+                },
             ],
         }
         if self.kind == "SECURITY":
@@ -112,7 +121,7 @@ RELEASES = (
 ALTERED = Release("wifi-1.4.1", "acme", "wifi", "WL-9", "ar9271", "1.4.1", 15, U_BOOT + "maltael/u-boot.bin")
 WITHOUT_CONSENT = Release("thermostat-2.0.0", "acme", "thermostat", "TH-1", "fx2-thermostat", "2.0.0", 20,
                           FX2 + "cypress-fx2.fw", kind="FUNCTIONALITY", criticality="LOW",
-                          purpose="Adds a weekly schedule.")
+                          purpose="Adds a weekly schedule.", purpose_in_german="Bringt einen Wochenplan.")
 UNAPPROVED = Release("infotainment-2023.5.0", "acme", "infotainment", "IVI-3", "x86-infotainment", "2023.5.0", 2305,
                      "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 
