@@ -103,3 +103,56 @@ def test_people_get_a_table(suite):
     result = countersign(suite, "--config", suite.config(OPERATOR), "gateway", "list")
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.splitlines()[0].startswith("GATEWAY")
+
+
+def test_app_ids_are_issued_signed_for_exported_and_imported_as_json_lines(suite, tmp_path):
+    # APPID-1, APPID-6
+    registrar = ("--config", suite.config("registrar/ara"), "--json")
+
+    def run(*arguments) -> subprocess.CompletedProcess:
+        result = countersign(suite, *registrar, *arguments)
+        assert result.returncode == 0, result
+        return result
+
+    issued = json.loads(run("app-id", "issue", "a01", "com.acme", "--application", "meter").stdout)["app_id"]
+    assert issued == "Ra01.com.acme.meter"
+    key = suite.create_key("registrant")
+    run("app-id", "registrant", "create", "acme", "--display-name", "Acme", "--key", suite.public_key("registrant"))
+    (tmp_path / "terms.txt").write_text("What a registrant agrees to.", encoding="utf-8")
+    signed = json.loads(run("app-id", "sign-terms", issued, "--registrant", "acme", "--terms-id", "terms", "--terms-version", "1",
+                            "--text", tmp_path / "terms.txt", "--key", key, "--out", tmp_path / "terms.json").stdout)
+    profile = {
+        "name": f"profiles/{issued}",
+        "application_type": "meter",
+        "application_class": "APPLICATION_CLASS_INDUSTRIAL",
+        "security_capability": "SECURITY_CAPABILITY_SOFTWARE",
+        "authentication_type": "AUTHENTICATION_TYPE_PRE_SHARED_KEY",
+        "communications_class": "COMMUNICATIONS_CLASS_STREAMED",
+        "data_model": {"name": "SDT 4.0"},
+        "data_privacy": {"category": "PRIVACY_CATEGORY_PERSONAL", "protection_level": 3, "purpose": "Abrechnung für Wärme",
+                         "collectors": ["Acme"]},
+        "signed_terms": signed["signed_terms"],
+    }
+    other = {**profile, "name": "profiles/Ra01.com.acme.other", "signed_terms": ""}
+    lines = tmp_path / "profiles.jsonl"
+    lines.write_text("".join(json.dumps(line) + "\n" for line in (profile, other)), encoding="utf-8")
+    dry = json.loads(run("app-id", "import", "--dry-run", lines).stdout)
+    assert (dry["created"], dry["refused"]) == ("2", "0")
+    assert json.loads(run("app-id", "list", "--prefix", "Ra01.com.acme.").stdout) == []
+    run("app-id", "import", lines)
+    exported = run("app-id", "export", "--prefix", "Ra01.com.acme.").stdout
+    shown = [json.loads(line) for line in exported.splitlines()]
+    assert [line["name"] for line in shown] == [f"profiles/{issued}", "profiles/Ra01.com.acme.other"]
+    assert shown[0]["terms"]["registrant"] == "acme"
+    assert shown[0]["data_privacy"]["purpose"] == "Abrechnung für Wärme"
+    # What was exported is imported as it is, and changes nothing.
+    lines.write_text(exported, encoding="utf-8")
+    assert json.loads(run("app-id", "import", lines).stdout)["unchanged"] == "2"
+    # Terms that are replayed for another App-ID are refused, with their place, and the exit status says so.
+    lines.write_text(json.dumps({**other, "signed_terms": profile["signed_terms"]}) + "\n", encoding="utf-8")
+    refused = countersign(suite, *registrar, "app-id", "import", lines)
+    assert refused.returncode == 5 and "PROFILES_REFUSED" in refused.stderr, refused
+    assert json.loads(refused.stdout)["refusals"][0]["reason"] == "TERMS_INVALID"
+    lines.write_text("{\n", encoding="utf-8")
+    expect(countersign(suite, *registrar, "app-id", "import", lines), 7, "line 1")
+    expect(countersign(suite, *registrar, "app-id", "issue", "b7", "com.acme"), 4, "AUTHORITY_OF_ANOTHER")

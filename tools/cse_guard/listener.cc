@@ -363,8 +363,8 @@ bool Listener::State::ServeOne(Connection& connection, const Peer& peer, std::st
         buffer.erase(0, (*body)->consumed);
         break;
       }
-      // In chunks of one byte a body takes six times its length.
-      if (buffer.size() > 6 * options.max_body + 64) return refuse(Plain(413, "the body is too large"));
+      // It is read from its beginning each time: who sends bytes one by one is not let go on for long.
+      if (buffer.size() > 2 * options.max_body) return refuse(Plain(413, "the body is too large"));
       if (!connection.ReadSome(buffer, deadline)) return false;
     }
   } else {

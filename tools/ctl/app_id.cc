@@ -187,9 +187,11 @@ absl::Status Import(Session& session, const std::string& path, bool dry_run) {
     if (!parsed.ok()) {
       context->TryCancel();
       writer->Finish();
+      // The first of several lines: the others draw an arrow.
+      const std::string why(parsed.message());
       return Error(absl::StatusCode::kInvalidArgument, "BAD_FILE",
-                   absl::StrCat(path, ", line ", number, ": ", std::string(parsed.message()),
-                                ". The lines up to ", number, " may have been imported."));
+                   absl::StrCat(path, ", line ", number, ": ", why.substr(0, why.find('\n')),
+                                " The lines before it may have been imported."));
     }
     if (!writer->Write(request)) break;  // Finish() says why
   }
