@@ -123,7 +123,8 @@ struct App::Parts {
                       .clock = config.clock}),
         integrity(images, std::move(policy), *config.clock),
         server(config.server) {
-    for (const char* reason : domain::kModifiedReasons) modified.With({reason});  // so that a rate has a zero before
+    for (const char* reason : domain::kModifiedReasons)
+      modified.With({reason});  // so that a rate has a zero before
     Follow(config);
     server.AddService(api.Bind());
     server.AddReadinessCheck("database", [this] { return database.Ping(); });
@@ -183,6 +184,8 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
                                          {db::RequestIdsMigrations(), feed::OutboxMigrations(),
                                           feed::FollowerMigrations(), InventoryMigrations()},
                                          kDatabasePatience));
+    // Before anybody reports: a partition is not made under its rows.
+    RETURN_IF_ERROR(History(database).MakePartitions(config.clock->Now(), History::kMonthsAhead).status());
   }
   return std::make_unique<Parts>(config, *std::move(policy));
 }

@@ -35,7 +35,11 @@ class History {
   absl::StatusOr<std::vector<domain::RefusedReport>> ListRefused(absl::string_view gateway_id,
                                                                  std::optional<int64_t> before, int limit);
 
+  // How far ahead partitions are made: long enough for somebody to see that they no longer are.
+  static constexpr int kMonthsAhead = 3;
+
   // Makes the partitions of the month of `now` and of `months` after it. Returns how many were missing.
+  // Changes of a month whose partition is just being made may fail: make it before there are any.
   absl::StatusOr<int> MakePartitions(absl::Time now, int months);
   // Drops the partitions of months that were over before `before`. Returns how many.
   absl::StatusOr<int> DropPartitions(absl::Time before);

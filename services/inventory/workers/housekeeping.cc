@@ -13,8 +13,6 @@
 namespace countersign::inventory {
 namespace {
 
-// Long enough for somebody to see that they are no longer made.
-constexpr int kMonthsAhead = 3;
 // A count that takes a second is done every 50 seconds.
 constexpr int kCountRestFactor = 50;
 
@@ -67,7 +65,7 @@ absl::Status Housekeeping::CountStates() {
 }
 
 absl::Status Housekeeping::MakePartitions() {
-  return history_.MakePartitions(options_.clock->Now(), kMonthsAhead).status();
+  return history_.MakePartitions(options_.clock->Now(), History::kMonthsAhead).status();
 }
 
 absl::Status Housekeeping::Purge() {
@@ -85,7 +83,6 @@ void Housekeeping::Work() {
     if (!status.ok()) log::Warn("housekeeping will be tried again", {{"what", what}, {"status", status}});
   };
   absl::Duration since_purge = absl::ZeroDuration();
-  attempt("make partitions", MakePartitions());
   while (true) {
     const absl::Time begin = SystemClock().Now();
     attempt("count", CountStates());
