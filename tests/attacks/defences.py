@@ -20,6 +20,10 @@ VERIFY = "//common/trust:verify_test"
 STORE = "//services/package_store:app_test"
 PARTIES = "//common/trust:parties_test"
 IMAGE_FILE = "//tools/gateway:image_file_test"
+DOWNLOADER = "//tools/gateway:downloader_test"
+OFFLINE = "//tools/gateway:offline_test"
+PACKAGE = "//common/offline:package_test"
+REPORTER = "//tools/gateway:reporter_test"
 
 PROPOSALS = "services/package_store/domain/proposal_rules.cc"
 REPOSITORY = "services/package_store/domain/repository_rules.cc"
@@ -171,6 +175,17 @@ DEFENCES = (
         IMAGE_FILE, ("ImageFileTest.EndlessDataIsCutOff",),
     ),
     Defence(
+        "endless data", "common/offline/package.cc",
+        "if (size > limits.max_file_bytes || total > limits.max_files_bytes) {", "if (false) {",
+        PACKAGE, ("PackageTest.BombsAreRefusedBeforeTheyGoOff",),
+    ),
+    Defence(
+        "slow retrieval", "tools/gateway/downloader.cc",
+        "return options_.slice_grace + absl::Seconds(bytes / options_.minimum_bytes_per_second);",
+        "return absl::InfiniteDuration();",
+        DOWNLOADER, ("DownloaderTest.AStoreThatTricklesIsBrokenOffAndWhatCameIsKept",),
+    ),
+    Defence(
         "wrong device, wrong hardware", "common/trust/update.cc",
         "if (ecu->second.hardware_id != component.hardware_id ||", "if (false &&",
         UPDATE, ("UpdateTest.AnImageForOtherHardwareIsRefused",),
@@ -181,6 +196,22 @@ DEFENCES = (
         "absl::StatusOr<VerifiedUpdate> checked = CheckComponent(path, target, image, *component->second);\n"
         "      if (!checked.ok()) continue;\n      VerifiedUpdate update = *checked;",
         UPDATE, ("UpdateTest.OneBadEntryRefusesTheWholeBundle",),
+    ),
+    Defence(
+        "freeze", "tools/gateway/offline.cc",
+        "changes_[std::string(role)] = std::string(bytes);",
+        "changes_[std::string(role)] = std::string(bytes);\n    RETURN_IF_ERROR(base_.Save(role, bytes));",
+        OFFLINE, ("OfflineTest.AnotherHomesDirectorMetadataAreRefusedAndLeaveNoTrace",),
+    ),
+    Defence(
+        "arbitrary software", "tools/gateway/installer.cc",
+        "if (trust::IsPendingPath(update.path) && !answer->confirmation_required()) {", "if (false) {",
+        OFFLINE, ("PendingTest.ADeviceThatDoesNotAskIsNotGivenWhatNobodyApproved",),
+    ),
+    Defence(
+        "drop requests, flood", "tools/gateway/reporter.cc",
+        "if (known.contains(socket.device_id)) {", "if (false) {",
+        REPORTER, ("ReporterTest.WhoWasReportedBeforeIsAskedFirst",),
     ),
     Defence(
         "delegation abuse", "common/trust/client.cc",

@@ -15,6 +15,7 @@ ROOT = ATTACKS.parents[1]
 README = (ATTACKS / "README.md").read_text()
 TABLE = README[README.index("## Store and clients"):]
 BINARIES = (
+    "common/offline/package_test",
     "common/trust/client_test",
     "common/trust/parties_test",
     "common/trust/update_test",
@@ -25,7 +26,11 @@ BINARIES = (
     "services/package_store/log_test",
     "services/package_store/replica_test",
     "services/package_store/revocation_test",
+    "tools/gateway/downloader_test",
     "tools/gateway/image_file_test",
+    "tools/gateway/offline_test",
+    "tools/gateway/quarantine_test",
+    "tools/gateway/reporter_test",
     "tools/gateway/verification_test",
 )
 

@@ -32,6 +32,8 @@ void AddPackageCommands(CLI::App& app, Session& session);
 void AddProposalCommands(CLI::App& app, Session& session);
 // repository export; after AddPackageCommands().
 void AddExportCommand(CLI::App& app, Session& session);
+// bundle.
+void AddBundleCommands(CLI::App& app, Session& session);
 // log.
 void AddLogCommands(CLI::App& app, Session& session);
 // rollout, consent.

@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   AddLogCommands(app, session);
   AddDeltaCommands(app, session);
   AddRolloutCommands(app, session);
+  AddBundleCommands(app, session);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -235,7 +235,11 @@ bool Agent::DevicesChanged(const std::vector<Socket>& sockets, absl::Time now) {
     if (!calling->second.backoff.due(now)) continue;
     const absl::Status described = DeviceLink(socket).GetDescription().status();
     changed = changed || described.ok();
-    if (!described.ok() && !IsGone(described)) incidents_.Note(described, "DEVICE_NONSENSE");
+    if (!described.ok() && !IsGone(described)) {
+      const std::string reason = ReasonOf(described);
+      incidents_.Note(reason.empty() ? "DEVICE_NONSENSE" : absl::string_view(reason), socket.device_id, "",
+                      described.message());
+    }
     calling->second.backoff.Failed(now);
     // Many that are silent must not keep the others waiting: they have their turn at the next tick.
     if (SystemClock().Now() - now > kCallingTime) break;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/random.h"
 #include "common/delta/delta.h"
@@ -29,6 +30,7 @@ using crypto::Sha256Hex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 namespace v1 = package_store::v1;
 
 std::string MakeDelta(const std::string& base, const std::string& target) {
@@ -50,8 +52,10 @@ class LyingStore : public v1::PackageStoreService::Service {
   std::string delta;                          // what is sent
   v1::Delta answer;                           // to GetDelta, after `pending` times PENDING
   int pending = 0;
-  size_t cut_after = SIZE_MAX;  // bytes of deltas, once
-  grpc::Status refusal;         // of DownloadDelta
+  size_t cut_after = SIZE_MAX;      // bytes of deltas, once
+  grpc::Status refusal;             // of DownloadDelta
+  size_t trickle_after = SIZE_MAX;  // bytes of an image; from there on they come one by one, without end
+  bool endless = false;             // images go on after their end
 
   int questions = 0;
   std::vector<int64_t> image_offsets, delta_offsets;  // that were asked for
@@ -86,10 +90,23 @@ class LyingStore : public v1::PackageStoreService::Service {
     // Not by its promise, but by what it has: a hostile store sends more than it was asked for.
     return Send(delta, request->offset(), std::exchange(cut_after, SIZE_MAX), writer);
   }
-  grpc::Status DownloadImage(grpc::ServerContext*, const v1::DownloadImageRequest* request,
+  grpc::Status DownloadImage(grpc::ServerContext* context, const v1::DownloadImageRequest* request,
                              grpc::ServerWriter<v1::DownloadImageResponse>* writer) override {
     image_offsets.push_back(request->offset());
-    const std::string& image = images.at(request->sha256());
+    std::string image = images.at(request->sha256());
+    if (endless) return Send(image + std::string(10 << 20, 'x'), request->offset(), SIZE_MAX, writer);
+    if (trickle_after != SIZE_MAX) {
+      (void)Send(image.substr(0, trickle_after), request->offset(), SIZE_MAX, writer);
+      v1::DownloadImageResponse drop;
+      for (size_t at = trickle_after; at < image.size(); ++at) {
+        drop.set_data(image.substr(at, 1));
+        if (!writer->Write(drop)) break;
+        // Slower than the minimum, and never silent; until the gateway has had enough.
+        for (int i = 0; i < 20 && !context->IsCancelled(); ++i) absl::SleepFor(absl::Milliseconds(5));
+        if (context->IsCancelled()) break;
+      }
+      return grpc::Status::CANCELLED;
+    }
     return Send(image.substr(0, request->offset() + request->length_bytes()), request->offset(), SIZE_MAX,
                 writer);
   }
@@ -175,6 +192,28 @@ TEST_F(DownloaderTest, AnImageComesAsWhatItDiffersInFromTheOldOne) {
   EXPECT_THAT(store_.delta_offsets, ElementsAre(0));
   EXPECT_LT(store_.delta.size(), new_.size() / 10);
   EXPECT_THAT(bad_, IsEmpty());
+}
+
+// Attack: slow retrieval.
+TEST_F(DownloaderTest, AStoreThatTricklesIsBrokenOffAndWhatCameIsKept) {
+  options_.slice_grace = absl::Milliseconds(300);
+  options_.minimum_bytes_per_second = 100 << 20;
+  store_.trickle_after = 100'000;
+  EXPECT_THAT(Download(""), StatusIs(absl::StatusCode::kUnavailable, kSlowRetrieval));
+  options_.slice_grace = absl::Seconds(30);
+  store_.trickle_after = SIZE_MAX;
+  EXPECT_OK(Download(""));
+  ExpectImage();
+  ASSERT_THAT(store_.image_offsets, SizeIs(2));
+  EXPECT_GE(store_.image_offsets[1], 100'000) << "it goes on where it was";
+}
+
+// Attack: endless data.
+TEST_F(DownloaderTest, AnImageThatGoesOnAfterItsEndIsRefusedAndNotKept) {
+  store_.endless = true;
+  EXPECT_THAT(Download(""), StatusIs(absl::StatusCode::kResourceExhausted, "LENGTH_EXCEEDED"));
+  EXPECT_FALSE(std::filesystem::exists(Path(new_)));
+  EXPECT_FALSE(std::filesystem::exists(Path(new_) + ".partial"));
 }
 
 TEST_F(DownloaderTest, WithoutTheOldImageNobodyAsksForADelta) {

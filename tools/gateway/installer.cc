@@ -245,7 +245,7 @@ absl::Status Installer::Activate(const std::string& serial, Attempt attempt) {
   attempt.rolled_back_before = described->last_update_sha256() == attempt.sha256 &&
                                described->last_update() == UPDATE_PHASE_ROLLED_BACK;
   attempt.stage = Stage::kActivating;
-  attempt.activate_time = clock_.Now();
+  attempt.activate_time = state_.time().Now();
   RETURN_IF_ERROR(state_.SaveAttempt(serial, attempt));
   const absl::Status status = DeviceLink(socket).ActivateImage(serial, attempt.sha256, attempt.bundle);
   if (IsGone(status)) {
@@ -339,7 +339,7 @@ absl::Status Installer::SettleOne(const std::string& ecu_serial, Attempt attempt
     const absl::Status cut = Cut(ecu_serial, attempt, absl::UnavailableError("the device was not activated"));
     return absl::IsUnavailable(cut) ? absl::OkStatus() : cut;
   }
-  if (clock_.Now() - attempt.activate_time < options_.reboot_timeout) return absl::OkStatus();
+  if (state_.time().Now() - attempt.activate_time < options_.reboot_timeout) return absl::OkStatus();
   log::Warn("device did not come back", {{"ecu_serial", ecu_serial}, {"sha256", attempt.sha256}});
   return End(ecu_serial, attempt, UPDATE_PHASE_FAILED, FAILURE_REASON_TIMEOUT,
              described.ok() ? "the device does not say how its reboot ended"

@@ -29,7 +29,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "common/clock/clock.h"
 #include "common/trust/update.h"
 #include "countersign/common/v1/update.pb.h"
 #include "countersign/device/v1/device.pb.h"
@@ -67,8 +66,8 @@ class Installer {
   };
 
   // All outlive it.
-  Installer(Options options, const ProgressTeller* progress, const Clock* clock, State* state)
-      : options_(options), progress_(*progress), clock_(*clock), state_(*state) {}
+  Installer(Options options, const ProgressTeller* progress, State* state)
+      : options_(options), progress_(*progress), state_(*state) {}
 
   // Where components are, and what they run. Where a device was is remembered while it is away.
   void Seen(const std::map<std::string, PresentComponent>& present);
@@ -134,7 +133,6 @@ class Installer {
 
   const Options options_;
   const ProgressTeller& progress_;
-  const Clock& clock_;
   State& state_;
   std::map<std::string, Socket> sockets_;  // by ecu_serial: where each was seen last
   struct Unmet {

@@ -99,7 +99,7 @@ absl::StatusOr<std::vector<std::string>> Updater::InstallPackage(const std::stri
         absl::StrCat("the package is for gateway ", contents.gateway_id, " and not ", options_.gateway_id));
   }
   installer_.Seen(present);
-  const absl::Time now = options_.clock->Now();
+  const absl::Time now = state_.time().Now();
   OverlayStore director_store(&state_.director());
   OverlayStore image_store(&state_.images());
   trust::MapFetcher director_files(&contents.director);
@@ -158,6 +158,7 @@ absl::StatusOr<std::vector<std::string>> Updater::InstallPackage(const std::stri
     RETURN_IF_ERROR(file->Finish());
   }
   // It is meant for here, and newer than what was here: from here on nothing older is believed.
+  RETURN_IF_ERROR(state_.time().Raise(now));
   RETURN_IF_ERROR(image_store.Commit());
   if (!pending) RETURN_IF_ERROR(director_store.Commit());
 

@@ -258,7 +258,7 @@ absl::StatusOr<v1::SubmitManifestResponse> Reporter::Submit(const Survey& survey
   ASSIGN_OR_RETURN(const int64_t counter, state_.NextManifestCounter(minimum_counter));
   v1::SubmitManifestRequest request;
   ASSIGN_OR_RETURN(*request.mutable_manifest(), PackManifest(survey, incidents, gateway_id_, nonce, counter,
-                                                             clock_.Now(), *keys_.manifest));
+                                                             state_.time().Now(), *keys_.manifest));
   rpc::CallContext context(kCallTimeout);
   v1::SubmitManifestResponse response;
   RETURN_IF_ERROR(rpc::FromGrpc(

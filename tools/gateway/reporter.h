@@ -14,7 +14,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "common/clock/clock.h"
 #include "common/crypto/public_key.h"
 #include "common/crypto/signer.h"
 #include "common/trust/envelope.h"
@@ -95,13 +94,12 @@ class Reporter {
  public:
   // `incidents` and `state` outlive it. `inventory` is the channel to the service.
   Reporter(std::string gateway_id, ReporterKeys keys, std::shared_ptr<grpc::Channel> inventory,
-           Incidents* incidents, State* state, const Clock* clock = &SystemClock())
+           Incidents* incidents, State* state)
       : gateway_id_(std::move(gateway_id)),
         keys_(keys),
         inventory_(std::move(inventory)),
         incidents_(*incidents),
-        state_(*state),
-        clock_(*clock) {}
+        state_(*state) {}
 
   // One challenge, one survey, one manifest, with the incidents since the last one. Logs every component that
   // the inventory refuses. The server's error when it takes nothing: rpc::RetryDelayOf() tells when to come
@@ -128,7 +126,6 @@ class Reporter {
   const std::shared_ptr<grpc::Channel> inventory_;
   Incidents& incidents_;
   State& state_;
-  const Clock& clock_;
 };
 
 }  // namespace countersign::gateway

@@ -128,10 +128,11 @@ absl::StatusOr<std::map<std::string, std::string>> MetadataStore::Roots() const 
   return roots;
 }
 
-absl::StatusOr<std::unique_ptr<State>> State::Open(const std::string& folder) {
+absl::StatusOr<std::unique_ptr<State>> State::Open(const std::string& folder, const Clock& clock) {
   ASSIGN_OR_RETURN(MetadataStore director, MetadataStore::Open(absl::StrCat(folder, "/metadata/director")));
   ASSIGN_OR_RETURN(MetadataStore images, MetadataStore::Open(absl::StrCat(folder, "/metadata/images")));
-  std::unique_ptr<State> state(new State(folder, std::move(director), std::move(images)));
+  ASSIGN_OR_RETURN(trust::SecureTime time, trust::SecureTime::Open(absl::StrCat(folder, "/time"), clock));
+  std::unique_ptr<State> state(new State(folder, std::move(time), std::move(director), std::move(images)));
   RETURN_IF_ERROR(MakeDirectories(state->image_folder()));
   RETURN_IF_ERROR(state->Load());
   return state;

@@ -4,6 +4,7 @@
 //   manifest-counter     counter of the last manifest that may have left
 //   components.json      components that the inventory knows from this gateway, with what they last ran
 //   attempts.json        installations that are under way or have failed
+//   time                 which it certainly is by now: see trust::SecureTime
 //   cut-off.json         components that were cut off the network
 //   inbox                requests of the terminal to the agent: see inbox.h
 //   metadata/director    last verified metadata, one file per role, and roots/ with every root in between
@@ -23,6 +24,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/trust/secure_time.h"
 #include "common/trust/trusted_store.h"
 #include "countersign/common/v1/update.pb.h"
 
@@ -101,8 +104,10 @@ class MetadataStore : public trust::TrustedStore {
 // call.
 class State {
  public:
-  // Makes the folder if need be. DATA_LOSS (STATE_DAMAGED) with the file that cannot be read.
-  static absl::StatusOr<std::unique_ptr<State>> Open(const std::string& folder);
+  // Makes the folder if need be. DATA_LOSS (STATE_DAMAGED) with the file that cannot be read. `clock`
+  // outlives it.
+  static absl::StatusOr<std::unique_ptr<State>> Open(const std::string& folder,
+                                                     const Clock& clock = SystemClock());
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -125,6 +130,10 @@ class State {
   absl::Status SaveAttempts(const std::map<std::string, Attempt>& attempts);
   absl::Status RemoveAttempt(const std::string& ecu_serial);
 
+  // The time, which a clock that was set back does not turn back.
+  trust::SecureTime& time() { return time_; }
+  const trust::SecureTime& time() const { return time_; }
+
   MetadataStore& director() { return director_; }
   MetadataStore& images() { return images_; }
   // Where images are kept.
@@ -135,12 +144,16 @@ class State {
   absl::Status SaveCutOff(std::set<std::string> cut_off);
 
  private:
-  State(std::string folder, MetadataStore director, MetadataStore images)
-      : folder_(std::move(folder)), director_(std::move(director)), images_(std::move(images)) {}
+  State(std::string folder, trust::SecureTime time, MetadataStore director, MetadataStore images)
+      : folder_(std::move(folder)),
+        time_(std::move(time)),
+        director_(std::move(director)),
+        images_(std::move(images)) {}
   absl::Status Load();
   absl::Status WriteAttempts(const std::map<std::string, Attempt>& attempts);
 
   const std::string folder_;
+  trust::SecureTime time_;
   MetadataStore director_;
   MetadataStore images_;
   std::map<std::string, KnownComponent> components_;

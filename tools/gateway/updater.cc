@@ -41,7 +41,7 @@ Updater::Updater(UpdaterOptions options, std::shared_ptr<grpc::Channel> rollout,
                     options_.image_root, state),
       downloader_(options_.downloads, package_store_, state->image_folder()),
       progress_(std::move(rollout)),
-      installer_({.reboot_timeout = options_.reboot_timeout}, &progress_, options_.clock, state),
+      installer_({.reboot_timeout = options_.reboot_timeout}, &progress_, state),
       quarantine_(options_.quarantine_hook, incidents, state) {}
 
 Updater::~Updater() = default;
@@ -70,8 +70,16 @@ std::vector<trust::InstalledComponent> Updater::Known(const Present& present) co
 }
 
 Verdict Updater::Verify(const Present& present) {
-  Verdict verdict = verification_.Verify(Known(present), options_.clock->Now());
+  const absl::Time now = state_.time().Now();
+  if (state_.time().behind()) {
+    incidents_.Note("CLOCK_BEHIND", "", "",
+                    "the gateway's clock is before a time that it was known to have been");
+  }
+  Verdict verdict = verification_.Verify(Known(present), now);
   if (verdict.status.ok()) {
+    if (const absl::Status kept = state_.time().Raise(now); !kept.ok()) {
+      log::Error("the time is not kept", {{"error", kept}});
+    }
     director_version_ = verdict.director_version;
     log::Info("verified",
               {{"director_version", verdict.director_version}, {"updates", verdict.updates.size()}});

@@ -13,7 +13,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/clock/clock.h"
 #include "common/trust/update.h"
 #include "tools/gateway/desk.h"
 #include "tools/gateway/downloader.h"
@@ -43,7 +42,6 @@ struct UpdaterOptions {
   absl::Duration reboot_timeout = absl::Minutes(5);
   // A program that cuts devices off that do not obey a quarantine: see Quarantine. Empty for none.
   std::string quarantine_hook;
-  const Clock* clock = &SystemClock();
   // Called when progress() or confirmations() may have changed, also in the middle of Look().
   std::function<void()> on_change;
 };

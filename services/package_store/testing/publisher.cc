@@ -137,6 +137,7 @@ trust::Targets Publisher::Role(int64_t version, const std::vector<ImageSpec>& im
     target.custom.version = image.version;
     target.custom.hardware_ids = image.hardware_ids;
     target.custom.release_counter = image.release_counter;
+    target.custom.extra = image.extra;
   }
   return role;
 }

@@ -40,6 +40,7 @@ struct ImageSpec {
   std::vector<std::string> hardware_ids = {"hw-1"};
   std::string version = "1.0.0";
   int64_t release_counter = 1;
+  std::string extra = "{}";  // other fields of the target's custom, a JSON object
 };
 
 class TestStore;
