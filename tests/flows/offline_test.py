@@ -76,8 +76,8 @@ def test_a_home_without_network_is_updated_from_a_file_and_reports_when_the_netw
 
     # The network is back: the server learns it from the device's own signature.
     suite.processes["home-1"].start()
-    story.expect_version("wifi-0001", WIFI.version)
     story.expect_phase(rollout, "wifi-0001", "SUCCEEDED")
+    story.expect_version("wifi-0001", WIFI.version)
     assert "Nothing new" in wait_for(lambda: told(suite, home), "an answer", 30)
     assert json.loads(suite.run(*home, "confirmations", "--json")) == []
 
