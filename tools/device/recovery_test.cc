@@ -59,6 +59,16 @@ TEST_F(RecoveryTest, ADamagedImageIsReplacedByOneThatWasInstalledAndNotYetTried)
   EXPECT_EQ(Report().sha256, offer_.approved().sha256);
 }
 
+TEST_F(RecoveryTest, OneThatWasNotYetTriedMustBeWellToReplaceADamagedImage) {
+  ExpectInstalls();
+  Damage(Slot("a") + "/image");
+  Boot(/*healthy=*/false);
+  EXPECT_FALSE(operates_.at(kEcu));
+  EXPECT_NE(Report().sha256, offer_.approved().sha256);
+  Boot();
+  EXPECT_FALSE(operates_.at(kEcu)) << "it had its turn";
+}
+
 // FOTA-P2: what failed once is no way out, and neither is nothing: the device waits for an image.
 TEST_F(RecoveryTest, WithNoImageLeftTheDeviceDoesNotOperateAndTakesANewOne) {
   ExpectInstalls();
