@@ -20,6 +20,7 @@ VERIFY = "//common/trust:verify_test"
 STORE = "//services/package_store:app_test"
 PARTIES = "//common/trust:parties_test"
 IMAGE_FILE = "//tools/gateway:image_file_test"
+DEVICE = "//tools/device:device_test"
 DOWNLOADER = "//tools/gateway:downloader_test"
 OFFLINE = "//tools/gateway:offline_test"
 PACKAGE = "//common/offline:package_test"
@@ -264,5 +265,53 @@ DEFENCES = (
         "client outside its role", "services/package_store/api/image_handlers.cc",
         "return visibility.published;", "return true;",
         STORE, ("AppTest.AnImageThatBothPartiesSignedIsFoundAndVerifiedByAClient",),
+    ),
+    Defence(
+        "an image without approval at a device with a card", "tools/device/device.cc",
+        "if (result == trust::ApprovalResult::kApproved) return absl::OkStatus();", "return absl::OkStatus();",
+        DEVICE, ("ApprovalTest.EveryFailureIsRejectedByADeviceThatRejects",),
+    ),
+    Defence(
+        "an image without approval at a device with a card", "tools/device/device.cc",
+        "if (options_.approval_policy == ApprovalPolicy::kAskUser && !trust::MustReject(result)) {",
+        "if (options_.approval_policy == ApprovalPolicy::kAskUser) {",
+        DEVICE, ("ApprovalTest.ADeviceThatAsksItsUserRejectsOnlyWhatIsForgedOrAboutAnotherImage",),
+    ),
+    Defence(
+        "an image without approval at a device with a card", "tools/device/component.cc",
+        "if (content->awaits_confirmation) {", "if (false) {",
+        DEVICE, ("ApprovalTest.ADeviceThatAsksItsUserRejectsOnlyWhatIsForgedOrAboutAnotherImage",),
+    ),
+    Defence(
+        "image rollback", "tools/device/component.cc",
+        "return std::max(boot_.release_floor, running_.release_counter);", "return running_.release_counter;",
+        DEVICE, ("RecoveryTest.ADamagedImageIsReplacedByTheOneThatRanBefore",),
+    ),
+    Defence(
+        "freeze", "common/trust/secure_time.cc",
+        "absl::Time SecureTime::Now() const { return std::max(clock_->Now(), floor_); }",
+        "absl::Time SecureTime::Now() const { return clock_->Now(); }",
+        DEVICE, ("TimeTest.AClockThatIsSetBackDoesNotLetExpiredMetadataIn",),
+    ),
+    Defence(
+        "an update at the wrong moment", "tools/device/component.cc",
+        "RETURN_IF_ERROR(trust::CheckPreconditions(content->preconditions, readings));", "",
+        DEVICE, ("PreconditionsTest.NothingIsActivatedOnceTheyDoNotHoldAnyMore",),
+    ),
+    Defence(
+        "an update at the wrong moment", "tools/device/component.cc",
+        "return SaveBootState(Postpone(boot_));", "",
+        DEVICE, ("PreconditionsTest.NothingIsBootedOnceTheyDoNotHoldAnyMore",),
+    ),
+    Defence(
+        "unsolicited message", "tools/device/component.cc",
+        "if (boot_.stage != Stage::kProvisional || running_.sha256 != sha256) {", "if (false) {",
+        DEVICE, ("BundleTest.CommitAndRevertThatNobodyPreparedChangeNothing",),
+    ),
+    Defence(
+        "unsolicited message", "tools/device/component.cc",
+        "if (!content.has_value() || content->tried || content->sha256 != sha256 ||",
+        "if (!content.has_value() || content->sha256 != sha256 ||",
+        DEVICE, ("LinkTest.NobodyCanHaveTheOldImageRunAgain",),
     ),
 )

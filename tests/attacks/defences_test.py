@@ -26,6 +26,7 @@ BINARIES = (
     "services/package_store/log_test",
     "services/package_store/replica_test",
     "services/package_store/revocation_test",
+    "tools/device/device_test",
     "tools/gateway/downloader_test",
     "tools/gateway/image_file_test",
     "tools/gateway/offline_test",
