@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -150,6 +152,9 @@ void Operation::Obey(const Order& order) {
   std::vector<std::string> command = {command_, order.ecu_serial, order.image};
   const std::vector<char*> arguments = Arguments(command);
   const pid_t device = getpid();
+  // Closed by an exec that works; otherwise the child says through it what was wrong.
+  int trouble[2];
+  if (pipe2(trouble, O_CLOEXEC) != 0) return;
   const pid_t child = fork();
   if (child == 0) {
     // Between fork and exec of a process with threads: system calls only.
@@ -159,14 +164,23 @@ void Operation::Obey(const Order& order) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     if (getppid() == device) execvp(arguments[0], arguments.data());
-    _exit(127);
+    const int error = errno;
+    _exit(write(trouble[1], &error, sizeof(error)) == sizeof(error) ? 127 : 126);
   }
-  if (child < 0) {
-    log::Error("the component's work cannot be started", {{"ecu_serial", order.ecu_serial}});
+  int error = child < 0 ? errno : 0;
+  close(trouble[1]);
+  if (child > 0) {
+    setpgid(child, child);
+    if (read(trouble[0], &error, sizeof(error)) <= 0) error = 0;
+  }
+  close(trouble[0]);
+  if (error == 0) {
+    processes_[order.ecu_serial] = child;
     return;
   }
-  setpgid(child, child);
-  processes_[order.ecu_serial] = child;
+  if (child > 0) waitpid(child, nullptr, 0);
+  log::Error("the component's work cannot be started",
+             {{"ecu_serial", order.ecu_serial}, {"program", command_}, {"error", std::strerror(error)}});
 }
 
 }  // namespace countersign::device
