@@ -54,9 +54,9 @@ class Acme:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
             (folder / "acme.ini").write_text(CONFIGURATION.format(port=self.port), encoding="utf-8")
-            self.process = Process("acme", [f"{installed}/venv/bin/python", "-m", "acmecse", "--base-directory", folder,
-                                            "--config", "acme.ini", "--headless", "--db-type", "memory", "--no-mqtt"],
-                                   self.log, folder)
+            self.process = Process(
+                "acme", ["env", "PYTHONUNBUFFERED=1", f"{installed}/venv/bin/python", "-m", "acmecse", "--base-directory", folder,
+                         "--config", "acme.ini", "--headless", "--db-type", "memory", "--no-mqtt"], self.log, folder)
             with contextlib.suppress(*([RuntimeError] if attempt + 1 < TRIES else [])):
                 wait_for(self._answers, "the ACME CSE to answer", START_SECONDS)
                 return
@@ -67,6 +67,9 @@ class Acme:
 
     def _answers(self) -> bool:
         self.process.check()
+        # Who asks before it has started up is one reason for it to end.
+        if "CSE started" not in self.log.read_text(encoding="utf-8", errors="replace").rpartition("[ACME]")[2]:
+            return False
         request = urllib.request.Request(f"{self.url}/cse-in", headers=self._headers(ADMIN))
         try:
             with urllib.request.urlopen(request, timeout=5) as response:

@@ -221,12 +221,16 @@ def test_other_requests_pass_as_they_are(home):
 
 
 def test_metrics_and_logs_say_what_was_decided(home):
+    app_id = home.register("measured")
+    assert home.register_ae(home.certificate("measured"), app_id, "Cmeasured").status == 201
+    refused(home.register_ae(None, app_id, "Cmeasured2"), "NO_CREDENTIAL")
     metrics = home.metrics()
     assert 'countersign_cse_guard_requests_total{kind="ae_creation",outcome="refused"}' in metrics
+    assert 'countersign_cse_guard_requests_total{kind="ae_creation",outcome="passed"}' in metrics
     assert 'countersign_cse_guard_registry_answers_total{source="registry"}' in metrics
     lines = [json.loads(line) for line in home.guard.log.read_text(encoding="utf-8").splitlines()]
-    assert any(line["message"] == "accepted" and line["app_id"] == "Ra01.com.acme.lamp" for line in lines)
-    assert any(line["message"] == "refused" and "SUSPENDED" in line["why"] for line in lines)
+    assert any(line["message"] == "accepted" and line["app_id"] == app_id for line in lines)
+    assert any(line["message"] == "refused" and "NO_CREDENTIAL" in line["why"] for line in lines)
 
 
 def test_who_was_let_in_is_known_after_a_restart(home):
