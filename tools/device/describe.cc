@@ -54,6 +54,10 @@ v1::GetDescriptionResponse Describe(const Device& device) {
     described.set_ecu_serial(component->ecu_serial());
     described.set_hardware_id(component->hardware_id());
     described.set_constrained(component->constrained());
+    for (const inventory::v1::Component& provisioned : description.components()) {
+      if (provisioned.ecu_serial() != component->ecu_serial()) continue;
+      described.set_public_key_pem(provisioned.public_key_pem());
+    }
     described.set_quarantined(device.quarantined(*component));
     described.set_approval_result(ToApprovalResult(component->running().approval_result));
     described.set_approval_override(component->running().approval_override);

@@ -261,8 +261,11 @@ void Agent::Report(const std::vector<Socket>& sockets, absl::Time now) {
   report_backoff_.Succeeded();
   report_due_ = false;
   look_due_ = true;
-  // Not all homes at one time of the day.
-  next_report_ = now + Jitter(kReportInterval);
+  // Not all homes at one time of the day: the server spreads them, and knows how often it wants to hear.
+  const auto& told = outcome->response.next_report_delay();
+  const absl::Duration delay = absl::Seconds(told.seconds()) + absl::Nanoseconds(told.nanos());
+  next_report_ =
+      now + (delay < absl::Seconds(1) ? Jitter(kReportInterval) : std::min(delay, kReportInterval));
   reported_.clear();
   for (const Socket& socket : outcome->survey.sockets) {
     reported_[socket.path] = socket.instance;

@@ -46,6 +46,7 @@ grpc::Status FakeDevice::GetDescription(grpc::ServerContext*, const v1::GetDescr
     described.set_ecu_serial(serial);
     described.set_hardware_id(component.hardware_id);
     described.set_constrained(component.key == nullptr);
+    if (component.key != nullptr) described.set_public_key_pem(component.key->public_key().Pem());
     described.set_last_update(component.last_update);
     described.set_last_update_sha256(component.last_update_sha256);
     described.set_provisional(component.provisional);

@@ -24,6 +24,8 @@ namespace v1 = countersign::inventory::v1;
 using v1::InventoryService;
 
 constexpr absl::Duration kCallTimeout = absl::Seconds(20);
+// In one report: strangers on the home's network must not keep it waiting.
+constexpr int kMaxAnnouncements = 8;
 // Of all devices together that were never reported before.
 constexpr absl::Duration kStrangersTime = absl::Seconds(10);
 // What the inventory takes as part of a manifest: a report beyond it would have the whole manifest refused,
@@ -83,6 +85,7 @@ void SurveyDevice(const Socket& socket, absl::string_view nonce, const crypto::S
     return;
   }
   survey.sockets.push_back(socket);
+  survey.descriptions.emplace(socket.device_id, *device);
   for (const std::string& bytes : *reports) {
     trust::VersionReport report;
     absl::StatusOr<trust::Envelope> envelope = TakeReport(*device, bytes, nonce, proxy, report);
@@ -209,6 +212,24 @@ Survey Reporter::SurveyAlone(const std::vector<Socket>& sockets) {
                        incidents_);
 }
 
+v1::Device AnnouncementOf(absl::string_view gateway_id, absl::string_view device_id,
+                          const device::v1::GetDescriptionResponse& description) {
+  v1::Device device;
+  device.set_name(absl::StrCat("gateways/", gateway_id, "/devices/", device_id));
+  device.set_manufacturer(description.manufacturer());
+  device.set_model(description.model());
+  device.set_hardware_version(description.hardware_version());
+  device.set_app_id(description.app_id());
+  for (const device::v1::ComponentDescription& described : description.components()) {
+    v1::Component& component = *device.add_components();
+    component.set_ecu_serial(described.ecu_serial());
+    component.set_hardware_id(described.hardware_id());
+    component.set_public_key_pem(described.public_key_pem());
+    component.set_constrained(described.constrained());
+  }
+  return device;
+}
+
 absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& sockets) {
   rpc::CallContext context(kCallTimeout);
   v1::CreateChallengeResponse challenge;
@@ -248,6 +269,7 @@ absl::StatusOr<ReportOutcome> Reporter::Report(const std::vector<Socket>& socket
                          {"accepted", accepted},
                          {"refused", outcome.response.results_size() - accepted}});
   RETURN_IF_ERROR(Remember(outcome));
+  Announce(outcome);
   return outcome;
 }
 
@@ -294,6 +316,29 @@ absl::StatusOr<std::map<std::string, crypto::PublicKey>> Reporter::RegisteredKey
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
   return keys;
+}
+
+void Reporter::Announce(const ReportOutcome& outcome) {
+  int told = 0;
+  for (const v1::ComponentResult& result : outcome.response.results()) {
+    const auto component = outcome.survey.components.find(result.ecu_serial());
+    if (result.reason() != "UNKNOWN_COMPONENT" || component == outcome.survey.components.end()) continue;
+    const std::string& device_id = component->second.socket.device_id;
+    const auto description = outcome.survey.descriptions.find(device_id);
+    if (description == outcome.survey.descriptions.end() || told == kMaxAnnouncements ||
+        !announced_.insert(device_id).second) {
+      continue;
+    }
+    ++told;
+    v1::AnnounceDeviceRequest request;
+    *request.mutable_device() = AnnouncementOf(gateway_id_, device_id, description->second);
+    rpc::CallContext context(kCallTimeout);
+    v1::Device response;
+    const absl::Status status = rpc::FromGrpc(
+        InventoryService::NewStub(inventory_)->AnnounceDevice(context.get(), request, &response));
+    if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) announced_.erase(device_id);
+    log::Info("told of a device that nobody has provisioned", {{"device", device_id}, {"status", status}});
+  }
 }
 
 absl::Status Reporter::Remember(const ReportOutcome& outcome) {

@@ -56,6 +56,7 @@ struct Survey {
   std::vector<trust::Envelope> reports;                // for the manifest
   std::multimap<std::string, Claim> rivals;            // by ecu_serial, which an earlier device claims too
   size_t reports_bytes = 0;                            // of all reports, written out
+  std::map<std::string, device::v1::GetDescriptionResponse> descriptions;  // by device_id
 };
 
 // Signs what leaves the home.
@@ -83,6 +84,11 @@ void Settle(const std::map<std::string, crypto::PublicKey>& keys, Survey& survey
 absl::StatusOr<std::string> PackManifest(const Survey& survey, const std::vector<trust::Incident>& incidents,
                                          absl::string_view gateway_id, absl::string_view nonce,
                                          int64_t counter, absl::Time now, const crypto::Signer& signer);
+
+// What the inventory is told of a device that it does not know, so that its operator or its manufacturer may
+// enrol it.
+inventory::v1::Device AnnouncementOf(absl::string_view gateway_id, absl::string_view device_id,
+                                     const device::v1::GetDescriptionResponse& description);
 
 // What the inventory said to a manifest, and what was in it.
 struct ReportOutcome {
@@ -120,12 +126,16 @@ class Reporter {
   // The public keys of the home's components, by ecu_serial, as they were provisioned.
   absl::StatusOr<std::map<std::string, crypto::PublicKey>> RegisteredKeys();
   absl::Status Remember(const ReportOutcome& outcome);
+  // Tells the inventory of devices whose components it does not know: each once, as long as this runs, and
+  // few at once. What becomes of it does not matter to the report.
+  void Announce(const ReportOutcome& outcome);
 
   const std::string gateway_id_;
   const ReporterKeys keys_;
   const std::shared_ptr<grpc::Channel> inventory_;
   Incidents& incidents_;
   State& state_;
+  std::set<std::string> announced_;  // device_id
 };
 
 }  // namespace countersign::gateway

@@ -60,6 +60,20 @@ class ReporterTest : public ::testing::Test {
   const std::shared_ptr<const crypto::Signer> proxy_ = NewKey();
 };
 
+// HOME-1
+TEST_F(ReporterTest, ADeviceIsAnnouncedWithTheKeysThatItSignsWith) {
+  FakeDevice lamp(lan_, "lamp", {{"L-1", {.key = key_}}, {"L-2", {}}});
+  const Survey survey = Ask();
+  const inventory::v1::Device device = AnnouncementOf("home-1", "lamp", survey.descriptions.at("lamp"));
+  EXPECT_EQ(device.name(), "gateways/home-1/devices/lamp");
+  ASSERT_EQ(device.components_size(), 2);
+  EXPECT_EQ(device.components(0).ecu_serial(), "L-1");
+  EXPECT_EQ(device.components(0).public_key_pem(), key_->public_key().Pem());
+  EXPECT_FALSE(device.components(0).constrained());
+  EXPECT_TRUE(device.components(1).constrained());
+  EXPECT_EQ(device.components(1).public_key_pem(), "");
+}
+
 // HOME-1, FOTA-D, FOTA-K
 TEST_F(ReporterTest, AManifestHoldsWhatTheDevicesSignedAndWhatTheGatewaySignedForThem) {
   FakeDevice lamp(lan_, "lamp", {{"L-1", {.key = key_}}, {"L-2", {}}});
