@@ -54,6 +54,7 @@ THERMOSTAT = ToldRelease("thermostat-1.1.0", "acme", "thermostat", "TH-1", "fx2-
                          FX2 + "sigrok-fx2-16ch.fw", terms=TERMS)
 WIFI = ToldRelease("wifi-1.4.0", "acme", "wifi", "WL-9", "ar9271", "1.4.0", 14,
                    "/lib/firmware/ath9k_htc/htc_9271-1.4.0.fw", kind="SECURITY", criticality="LOW")
+WIFI_AGAIN = ToldRelease("wifi-1.4.1", "acme", "wifi", "WL-9", "ar9271", "1.4.1", 15, FX2 + "cypress-fx2.fw")
 ILL_TOLD = ToldRelease("thermostat-1.2.0", "acme", "thermostat", "TH-1", "fx2-thermostat", "1.2.0", 12,
                        FX2 + "cypress-fx2.fw", terms=HOSTILE, hostile=True)
 
@@ -72,6 +73,8 @@ class Page:
             name = self.suite.certificates / f"gateway-{GATEWAY}"
             story_.agent_flags[GATEWAY] += [f"--web-cert={name}.crt", f"--web-key={name}.key"]
         story_.set_up()
+        for name in story_.cards.values():
+            self.suite.create_key(name)
         self.suite.ctl(OPERATOR, "manufacturer", "create", "acme", "--display-name", "Acme Devices")
         story_.report()
         self.command("user", "add", RESIDENT, given=PIN + "\n")
@@ -153,6 +156,10 @@ class Page:
 
 @pytest.fixture
 def page(story, request):  # noqa: F811
+    if request.node.get_closest_marker("strangers_card"):
+        # The wifi's card knows the key of somebody who approves nothing here, and its policy is to ask.
+        story.cards["wifi"] = "stranger"
+        story.device_flags["wifi"] = ["--approval-policy=ask-user"]
     return Page(story, tls=request.node.get_closest_marker("tls") is not None)
 
 
@@ -311,3 +318,22 @@ def test_an_answer_outlives_services_that_are_away_and_the_agents_death(page):
     assert decision_of(page, "wifi-0001") == "DECISION_GRANTED"
     wait_for(lambda: "this is kept here" not in page.send("GET", "/", Accept_Language="en").text, "the answer to be sent",
              PATIENCE_SECONDS)
+
+
+@pytest.mark.strangers_card
+def test_software_whose_approval_is_not_in_order_is_installed_only_for_a_user_who_insists(page):
+    # SC-USE-7: no is the default, and the device keeps what it has.
+    page.command("policy", "create", "--kind=security", f"--principal={RESIDENT}", "--lang=en")
+    page.publish(WIFI)
+    rollout = page.launch(WIFI)
+    page.browse("confirm", "car", "en-US", install=False, words={"taken": "It will not be installed."})
+    assert page.story.expect_phase(rollout, "wifi-0001", "FAILED")["failure_reason"] == "FAILURE_REASON_USER_REJECTED"
+    page.story.expect_version("wifi-0001", "1.3.0")
+    # Yes is reported: the server knows that a user insisted.
+    page.publish(WIFI_AGAIN)
+    rollout = page.launch(WIFI_AGAIN)
+    page.browse("confirm", "phone", "de-DE", install=True, words={"taken": "auf Ihr Wort hin installiert"})
+    page.story.expect_phase(rollout, "wifi-0001", "SUCCEEDED")
+    page.story.expect_version("wifi-0001", "1.4.1")
+    wifi = next(component for component in page.story.components() if component["ecu_serial"] == "wifi-0001")
+    assert wifi["approval_result"] == "UNKNOWN_KEY" and wifi["approval_override"], wifi

@@ -32,8 +32,9 @@ class Story:
         self.health_checks: dict[str, str] = {}
         # Names of the keys on devices' smart cards, by the device's id; without one it checks no approvals.
         self.cards: dict[str, str] = {}
-        # What an agent's `run` is given besides, by the gateway.
+        # What an agent's and a device's `run` is given besides, by their ids.
         self.agent_flags: dict[str, list] = {}
+        self.device_flags: dict[str, list] = {}
         self._role_files: dict[str, pathlib.Path] = {}
         self.backend = ReservedPort()
 
@@ -252,7 +253,7 @@ class Story:
             f"--lan={self.lan(device.gateway)}", f"--director-root={self.metadata('director-1.root.json')}",
             f"--image-root={self.metadata('1.root.json')}",
             *([f"--health-check={self.health_checks[device.id]}"] if device.id in self.health_checks else []),
-            *card,
+            *card, *self.device_flags.get(device.id, ()),
         ])
 
     def gateway_command(self, gateway: str, identity: str = "") -> list:
