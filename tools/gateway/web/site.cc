@@ -25,7 +25,6 @@ using http::Request;
 using http::Response;
 
 constexpr char kHtml[] = "text/html; charset=utf-8";
-constexpr size_t kMaxKinds = 3;
 
 // Nothing from elsewhere, nothing inline, nobody's frame.
 constexpr char kPolicy[] =
@@ -79,7 +78,7 @@ std::optional<consent::v1::Policy> PolicyOf(const std::multimap<std::string, std
     if (std::find(policy.kinds().begin(), policy.kinds().end(), value) == policy.kinds().end())
       policy.add_kinds(value);
   }
-  if (policy.kinds().empty() || policy.kinds_size() > static_cast<int>(kMaxKinds)) return std::nullopt;
+  if (policy.kinds().empty()) return std::nullopt;
   const auto minimum = values.find("minimum");
   if (minimum != values.end() && !minimum->second.empty()) {
     common::v1::Criticality value;
