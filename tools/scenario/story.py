@@ -200,8 +200,8 @@ class Story:
             suite.ctl(OPERATOR, "gateway", "create", gateway, "--kind", kind,
                       "--key", suite.public_key(f"{gateway}-manifest"), "--proxy-key", suite.public_key(f"{gateway}-proxy"))
         for device in DEVICES:
-            self._provision(device)
-            self._start_device(device)
+            self.provision(device)
+            self.start_device(device)
         for gateway in GATEWAYS:
             suite.start(gateway, [*self.gateway_command(gateway), "run", "--check-in-interval=1",
                                   *self.agent_flags.get(gateway, ())])
@@ -223,7 +223,8 @@ class Story:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _provision(self, device: Device) -> None:
+    def make_device(self, device: Device) -> pathlib.Path:
+        """A device as it leaves the factory: nobody knows it yet. Returns its description."""
         suite = self.suite
         home = suite.folder / "devices" / device.id
         home.parent.mkdir(exist_ok=True)
@@ -233,7 +234,11 @@ class Story:
                   f"--factory-version={device.factory_version}",
                   *(["--constrained"] if device.constrained else []),
                   *([f"--app-id={device.app_id}"] if device.app_id else []))
-        description = home / "device.json"
+        return home / "device.json"
+
+    def provision(self, device: Device) -> None:
+        suite = self.suite
+        description = self.make_device(device)
         if device.impostor:
             described = json.loads(description.read_text())
             suite.create_key(f"{device.id}-genuine")
@@ -242,7 +247,7 @@ class Story:
             description.write_text(json.dumps(described))
         suite.ctl(OPERATOR, "device", "create", "--gateway", device.gateway, description)
 
-    def _start_device(self, device: Device) -> None:
+    def start_device(self, device: Device) -> None:
         suite = self.suite
         reader, card = [], []
         if device.id in self.cards:
