@@ -458,8 +458,9 @@ TEST(PageTest, HostileTextIsNothingButText) {
 TEST(PageTest, WithoutSigningInThereIsNothingToDecideWith) {
   HomeFacts facts = MakeFacts();
   facts.prompts = {MakePrompt()};
-  facts.assignments = {MakeAssignment("B", common::v1::UPDATE_PHASE_DOWNLOADED)};
-  facts.records = {MakeRecord("B", consent::DECISION_GRANTED)};
+  facts.assignments = {MakeAssignment("A", common::v1::UPDATE_PHASE_SUCCEEDED),
+                       MakeAssignment("B", common::v1::UPDATE_PHASE_DOWNLOADED)};
+  facts.records = {MakeRecord("A", consent::DECISION_GRANTED), MakeRecord("B", consent::DECISION_GRANTED)};
   facts.confirmations = {{.ecu_serial = "T-1", .sha256 = "aa", .approval_result = "EXPIRED"}};
   facts.policies.emplace_back().set_state(consent::Policy::STATE_ACTIVE);
   const Home home = MakeHome(facts, "en");
