@@ -89,7 +89,7 @@ constexpr Field kSearchedInGateways[] = {Field::kGateway};
 constexpr Field kSearchedInDevices[] = {Field::kGateway, Field::kDevice, Field::kManufacturer, Field::kModel};
 constexpr Field kSearchedInComponents[] = {Field::kGateway,      Field::kDevice, Field::kEcuSerial,
                                            Field::kManufacturer, Field::kModel,  Field::kHardwareId,
-                                           Field::kVersion,      Field::kSha256};
+                                           Field::kSha256};
 constexpr Field kGroups[] = {Field::kManufacturer, Field::kModel,        Field::kHardwareId,
                              Field::kVersion,      Field::kState,        Field::kStateReason,
                              Field::kImageVerdict, Field::kFailureCount, Field::kApprovalResult,

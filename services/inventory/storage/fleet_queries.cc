@@ -56,6 +56,26 @@ Selection ComponentsOf(const Filter& filter, const Visibility& visibility) {
   return selection;
 }
 
+// The counts that are kept (migration 0004), as rows that have columns of components.
+constexpr char kKeptCounts[] =
+    "(SELECT manufacturer, model, image_version, version_key, state, state_reason, n FROM component_counts"
+    " UNION ALL SELECT manufacturer, model, image_version, version_sort_key(image_version), state, "
+    "state_reason, n"
+    " FROM component_count_changes) c";
+
+bool IsCounted(domain::Field field) {
+  return field == domain::Field::kManufacturer || field == domain::Field::kModel ||
+         field == domain::Field::kVersion || field == domain::Field::kState ||
+         field == domain::Field::kStateReason;
+}
+
+// Whether the counts that are kept have all that `expression` asks about.
+bool CountsKnow(const domain::Expression& expression) {
+  if (expression.kind == domain::Expression::Kind::kSearch) return false;
+  if (expression.kind == domain::Expression::Kind::kTerm) return IsCounted(expression.term.field);
+  return std::all_of(expression.children.begin(), expression.children.end(), CountsKnow);
+}
+
 struct OrderColumn {
   const char* sql;   // never NULL
   const char* cast;  // of a bound value
@@ -78,17 +98,28 @@ OrderColumn ColumnOf(ComponentOrder::By by) {
 }
 
 // What of a plan is worth knowing.
-void Inspect(const nlohmann::json& node, std::set<std::string>& indexes, bool& full_scan) {
+struct Reading {
+  std::set<std::string> indexes;
+  std::vector<std::string> whole_indexes;  // read from one end to the other
+  bool whole_table = false;
+};
+
+void Inspect(const nlohmann::json& node, Reading& reading) {
   const std::string type = node.value("Node Type", "");
-  if (type == "Seq Scan") full_scan = true;
+  if (type == "Seq Scan") reading.whole_table = true;
   if (node.contains("Index Name")) {
-    indexes.insert(node["Index Name"].get<std::string>());
-    if (type != "Bitmap Index Scan" && !node.contains("Index Cond")) full_scan = true;
+    const std::string index = node["Index Name"].get<std::string>();
+    reading.indexes.insert(index);
+    if (!node.contains("Index Cond")) reading.whole_indexes.push_back(index);
   }
   if (const auto plans = node.find("Plans"); plans != node.end()) {
-    for (const nlohmann::json& plan : *plans) Inspect(plan, indexes, full_scan);
+    for (const nlohmann::json& plan : *plans) Inspect(plan, reading);
   }
 }
+
+// An index of a part of the fleet may be read as a whole: the part is what was asked for.
+constexpr char kCountWholeIndexes[] = R"sql(
+  SELECT count(*) FROM unnest($1::text[]) AS name JOIN pg_index ON indexrelid = to_regclass(name) WHERE indpred IS NULL)sql";
 
 absl::StatusOr<nlohmann::json> PlanOf(db::Session& session, const std::string& query,
                                       const Selection& selection) {
@@ -224,10 +255,14 @@ absl::StatusOr<ComponentCounts> FleetQueries::CountComponents(const Filter& filt
                                                               absl::Span<const domain::Field> fields) {
   return database_.Read("CountComponents", [&](db::Reader& reader) -> absl::StatusOr<ComponentCounts> {
     const Selection selection = ComponentsOf(filter, visibility);
+    const bool kept = CountsKnow(filter.expression) && !visibility.gateway_id.has_value() &&
+                      std::all_of(fields.begin(), fields.end(), IsCounted);
+    const std::string from = absl::StrCat(" FROM ", kept ? kKeptCounts : "components c");
+    const std::string count = kept ? "COALESCE(sum(c.n), 0)::bigint" : "count(*)";
     ComponentCounts counts;
     if (fields.empty()) {
       const pqxx::result rows =
-          selection.Run(reader, absl::StrCat("SELECT count(*) FROM components c", selection.Where()));
+          selection.Run(reader, absl::StrCat("SELECT ", count, from, selection.Where()));
       counts.total = rows[0][0].as<int64_t>();
       return counts;
     }
@@ -240,11 +275,10 @@ absl::StatusOr<ComponentCounts> FleetQueries::CountComponents(const Filter& filt
     }
     // One more than is told, so that it can be said that there are more.
     const pqxx::result rows = selection.Run(
-        reader,
-        absl::StrCat("SELECT ", absl::StrJoin(expressions, ", "),
-                     ", count(*) AS n, (sum(count(*)) OVER ())::bigint AS total FROM components c", join,
-                     selection.Where(), " GROUP BY ", absl::StrJoin(positions, ", "), " ORDER BY n DESC, ",
-                     absl::StrJoin(positions, ", "), " LIMIT ", kMaxGroups + 1));
+        reader, absl::StrCat("SELECT ", absl::StrJoin(expressions, ", "), ", ", count, " AS n, (sum(", count,
+                             ") OVER ())::bigint AS total", from, join, selection.Where(), " GROUP BY ",
+                             absl::StrJoin(positions, ", "), " HAVING ", count, " <> 0 ORDER BY n DESC, ",
+                             absl::StrJoin(positions, ", "), " LIMIT ", kMaxGroups + 1));
     for (const pqxx::row& row : rows) {
       counts.total = row["total"].as<int64_t>();
       counts.truncated = counts.groups.size() == kMaxGroups;
@@ -265,9 +299,12 @@ absl::StatusOr<Explanation> FleetQueries::Explain(const Filter& filter, const Vi
     const std::string query = absl::StrCat("SELECT c.* FROM components c", selection.Where());
     ASSIGN_OR_RETURN(const nlohmann::json plan, PlanOf(reader, query, selection));
     Explanation explanation;
-    std::set<std::string> indexes;
-    Inspect(plan, indexes, explanation.full_scan);
-    explanation.indexes.assign(indexes.begin(), indexes.end());
+    Reading reading;
+    Inspect(plan, reading);
+    explanation.indexes.assign(reading.indexes.begin(), reading.indexes.end());
+    explanation.full_scan =
+        reading.whole_table ||
+        reader.exec_params(kCountWholeIndexes, db::TextArray(reading.whole_indexes))[0][0].as<int64_t>() > 0;
     explanation.estimated_rows = static_cast<int64_t>(plan.value("Plan Rows", 0.0));
     for (const pqxx::row& row : selection.Run(reader, absl::StrCat("EXPLAIN ", query))) {
       absl::StrAppend(&explanation.plan, db::TextOf(row[0]), "\n");

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -418,6 +419,65 @@ TEST(FleetQueriesTest, CountsAreThoseOfTheSelection) {
       EXPECT_FALSE(counts.truncated);
     }
   }
+}
+
+// Whatever happens to components, and whoever folds the counts meanwhile.
+TEST(FleetQueriesTest, TheCountsThatAreKeptAreThoseOfTheComponents) {
+  db::Options options = NewDatabase();
+  options.max_connections = 4;
+  db::Database database(options);
+  ASSERT_OK(
+      db::Migrate(database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), InventoryMigrations()}));
+  FleetQueries queries(database);
+  InventoryStore store(database);
+  const auto run = [&](const std::string& sql) {
+    EXPECT_OK(database.RunInTransaction("Change", [&](db::Transaction& tx) {
+      tx.exec(sql);
+      return absl::OkStatus();
+    }));
+  };
+  const auto right = [&] {
+    const std::vector<Field> fields = {Field::kModel, Field::kVersion, Field::kState};
+    // The second filter asks about what the counts do not have, and so reads the components.
+    const auto kept = queries.CountComponents(Parsed("NOT state = RETIRED"), {}, fields);
+    const auto counted = queries.CountComponents(Parsed("NOT state = RETIRED AND serial = SN*"), {}, fields);
+    EXPECT_THAT(kept, IsOk());
+    EXPECT_THAT(counted, IsOk());
+    EXPECT_EQ(kept->total, counted->total);
+    EXPECT_EQ(kept->groups.size(), counted->groups.size());
+    for (size_t i = 0; i < std::min(kept->groups.size(), counted->groups.size()); ++i) {
+      EXPECT_EQ(kept->groups[i].values, counted->groups[i].values);
+      EXPECT_EQ(kept->groups[i].count, counted->groups[i].count);
+    }
+    return kept->total;
+  };
+  run("INSERT INTO components (gateway_id, ecu_serial, device_id, hardware_id, public_key_pem, manufacturer, "
+      "model, state) "
+      "SELECT 'home-' || n, 'SN-' || n, 'd', 'hw', 'key', 'acme', 'T' || n % 3, 1 FROM generate_series(1, "
+      "300) n");
+  EXPECT_EQ(right(), 300);
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < 3; ++writer) {
+    writers.emplace_back([&, writer] {
+      for (int round = 0; round < 15; ++round) {
+        run(absl::StrCat("UPDATE components SET state = ", 2 + round % 6, ", image_version = '1.", round % 4,
+                         "' WHERE right(ecu_serial, 1) = '", writer * 3 + round % 3, "'"));
+        EXPECT_THAT(store.CountStates(), IsOk());
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  right();
+  run("DELETE FROM components WHERE right(ecu_serial, 1) = '4'");
+  run("UPDATE components SET report_counter = report_counter + 1");
+  right();
+  ASSERT_OK_AND_ASSIGN(const auto states, store.CountStates());
+  int64_t sum = 0;
+  for (const auto& [state, count] : states) sum += count;
+  EXPECT_EQ(sum, 270);
+  right();
+  run("SELECT recount_components()");
+  right();
 }
 
 TEST(FleetQueriesTest, ManufacturersAndGatewaysCountAndListTheirOwn) {

@@ -41,6 +41,11 @@ constexpr char kDeletePending[] = R"sql(
 constexpr char kSetChallenge[] = R"sql(
   UPDATE gateways SET nonce = $2, nonce_expires_at = $3 WHERE gateway_id = $1)sql";
 
+constexpr char kCountStates[] = R"sql(
+  SELECT state, sum(n)::bigint
+  FROM (SELECT state, n FROM component_counts UNION ALL SELECT state, n FROM component_count_changes) c
+  GROUP BY state)sql";
+
 constexpr char kDeleteRefused[] = R"sql(
   DELETE FROM refused_reports WHERE (gateway_id, id) IN (
     SELECT gateway_id, id FROM refused_reports WHERE received_at < $1 LIMIT 1000))sql";
@@ -252,10 +257,11 @@ absl::StatusOr<std::map<std::string, std::string>> InventoryStore::FindGateways(
 
 absl::StatusOr<std::map<domain::State, int64_t>> InventoryStore::CountStates() {
   using Counts = std::map<domain::State, int64_t>;
-  return database_.Read("CountStates", [&](db::Reader& reader) -> absl::StatusOr<Counts> {
+  return database_.RunInTransaction("CountStates", [&](db::Transaction& tx) -> absl::StatusOr<Counts> {
     Counts counts;
     for (domain::State state : domain::kAllStates) counts[state] = 0;
-    for (const pqxx::row& row : reader.exec("SELECT state, count(*) FROM components GROUP BY state")) {
+    tx.exec("SELECT fold_component_counts()");
+    for (const pqxx::row& row : tx.exec(kCountStates)) {
       counts[static_cast<domain::State>(row[0].as<int>())] = row[1].as<int64_t>();
     }
     return counts;

@@ -71,7 +71,7 @@ class InventoryStore {
   // The gateway of each of `serials` that is provisioned.
   absl::StatusOr<std::map<std::string, std::string>> FindGateways(absl::Span<const std::string> serials);
 
-  // How many components are in each state.
+  // How many components are in each state, by the counts that are kept; brings these up to date, too.
   absl::StatusOr<std::map<domain::State, int64_t>> CountStates();
 
   // How many components were ordered to stop before `before` and have not confirmed it.
