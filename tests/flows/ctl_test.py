@@ -156,3 +156,98 @@ def test_app_ids_are_issued_signed_for_exported_and_imported_as_json_lines(suite
     lines.write_text("{\n", encoding="utf-8")
     expect(countersign(suite, *registrar, "app-id", "import", lines), 7, "line 1")
     expect(countersign(suite, *registrar, "app-id", "issue", "b7", "com.acme"), 4, "AUTHORITY_OF_ANOTHER")
+
+
+def fleet_lines(suite, homes: int) -> list:
+    """Homes with a device of two components each, as `inventory export` writes them."""
+    keys = [suite.public_key(name).read_text() for name in ("fleet-0", "fleet-1", "fleet-2")]
+    lines = []
+    for i in range(homes):
+        name = f"gateways/home-{i:04}"
+        lines.append({"gateway": {"name": name, "kind": "KIND_HOME", "public_key_pem": keys[0], "display_name": f"Größe, \"{i}\"",
+                                  "tags": {"site": "berlin" if i % 2 else "bonn"}}})
+        lines.append({"device": {"name": f"{name}/devices/hall", "manufacturer": "acme", "model": f"T{i % 3}", "hardware_version": "1",
+                                 "components": [{"ecu_serial": f"SN-{i:04}-{n}", "hardware_id": "hw", "public_key_pem": keys[n]}
+                                                for n in (1, 2)]}})
+    return lines
+
+
+def written(path, lines: list):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+# HOME-9: who runs what, of a whole fleet.
+def test_a_fleet_goes_out_and_comes_in_as_a_file(suite, tmp_path):
+    operator = ("--config", suite.config(OPERATOR))
+    for name in ("fleet-0", "fleet-1", "fleet-2", "fleet-3"):
+        suite.create_key(name)
+    lines = fleet_lines(suite, 700)
+    file = written(tmp_path / "fleet.jsonl", lines)
+
+    # A dry run tells each line, and changes nothing.
+    dry = countersign(suite, *operator, "inventory", "import", "--dry-run", file)
+    assert dry.returncode == 0, dry
+    assert dry.stdout.splitlines()[:2] == ["line 1: gateways/home-0000 would be created",
+                                           "line 2: gateways/home-0000/devices/hall would be created"]
+    assert dry.stdout.splitlines()[-1] == ("Would create 700 gateways and 700 devices with 1400 components; 0 are there and the same; "
+                                           "0 would be refused.")
+    assert countersign(suite, *operator, "inventory", "count").stdout == "0\n"
+
+    # An import that is broken off goes on where it was; a file that is there already changes nothing.
+    broken = countersign(suite, *operator, "inventory", "import",
+                         written(tmp_path / "broken.jsonl", lines[:101] + [{"gateway": {"kind": "BOAT"}}] + lines[101:]))
+    assert broken.returncode == 7 and "line 102: " in broken.stderr, broken
+    assert countersign(suite, *operator, "inventory", "count").stdout == "100\n"
+    imported = countersign(suite, *operator, "inventory", "import", file)
+    assert imported.returncode == 0, imported
+    assert imported.stdout == "Created 649 gateways and 650 devices with 1300 components; 101 are there and the same; 0 were refused.\n"
+    again = json.loads(countersign(suite, *operator, "--json", "inventory", "import", file).stdout)
+    assert again == {"unchanged": "1400"}, again
+
+    # Round trips, in both formats: what is exported is what was imported.
+    for kind in ("jsonl", "csv"):
+        out = tmp_path / f"out.{kind}"
+        countersign(suite, *operator, "inventory", "export", "--format", kind, "--out", out).check_returncode()
+        unchanged = countersign(suite, *operator, "inventory", "import", "--format", kind, out)
+        assert unchanged.stdout == ("Created 0 gateways and 0 devices with 0 components; 1400 are there and the same; "
+                                    "0 were refused.\n"), unchanged
+        second = countersign(suite, *operator, "inventory", "export", "--format", kind)
+        assert second.stdout.replace("\r\n", "\n") == out.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+    # What differs is told with its line, and left alone; what cannot be taken stops nothing else.
+    lines[0]["gateway"]["kind"] = "KIND_VEHICLE"
+    lines[3]["device"]["model"] = "T9"
+    lines.append({"gateway": {"name": "gateways/new", "kind": "KIND_HOME", "public_key_pem": "no key"}})
+    more = fleet_lines(suite, 701)[-2:]
+    different = countersign(suite, *operator, "inventory", "import", written(tmp_path / "different.jsonl", lines + more))
+    assert different.returncode == 5 and "IMPORT_INCOMPLETE" in different.stderr, different
+    assert [line.partition(" ")[2].partition(":")[0] for line in different.stdout.splitlines()[:-1]] == ["1", "4", "1401"]
+    assert "(DIFFERS)" in different.stdout and "(KEY_INVALID)" in different.stdout
+    assert "Created 1 gateways and 1 devices with 2 components; 1398 are there and the same; 3 were refused." in different.stdout
+
+    # Only operators.
+    refused = countersign(suite, "--config", suite.config("manufacturer/acme"), "inventory", "import", file)
+    assert refused.returncode == 4 and "ROLE_NOT_ALLOWED" in refused.stderr, refused
+
+    # Questions.
+    counted = countersign(suite, *operator, "inventory", "count", "--by", "model,state", "--filter", "tags.site = berlin")
+    assert counted.stdout.splitlines()[0].split() == ["MODEL", "STATE", "COMPONENTS"]
+    assert counted.stdout.splitlines()[-1] == "700 in all"
+    assert sorted(line.split()[0] for line in counted.stdout.splitlines()[1:4]) == ["T0", "T1", "T2"]
+    listed = countersign(suite, *operator, "inventory", "list", "--filter", "serial = SN-0007*")
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == [
+        "gateways/home-0007/components/SN-0007-1", "gateways/home-0007/components/SN-0007-2"]
+    limited = countersign(suite, *operator, "inventory", "list", "--limit", "3")
+    assert len(limited.stdout.splitlines()) == 4 and "There are more" in limited.stderr
+    shown = json.loads(countersign(suite, *operator, "--json", "inventory", "show", "SN-0007-2").stdout)
+    assert shown["name"] == "gateways/home-0007/components/SN-0007-2" and shown["tags"] == {"site": "berlin"}
+    expect(countersign(suite, *operator, "inventory", "show", "SN-none"), 3, "COMPONENT_UNKNOWN")
+    explained = json.loads(countersign(suite, *operator, "--json", "inventory", "explain", "serial=SN-1 OR hall").stdout)
+    assert explained["canonical_filter"] == 'ecu_serial = "SN-1" OR "hall"'
+    wrong = countersign(suite, *operator, "inventory", "count", "--filter", "colour = red")
+    assert wrong.returncode == 7 and "at character 1: there is no field" in wrong.stderr, wrong
+    expect(countersign(suite, *operator, "inventory", "count", "--by", "weight"), 7, "GROUP_INVALID")
+    expect(countersign(suite, *operator, "inventory", "list", "--order-by", "colour"), 7, "ORDER_INVALID")
+    watched = countersign(suite, *operator, "inventory", "watch", "--count", "1")
+    assert watched.returncode == 0 and "gateways/home-0000/components/SN-0000-1" in watched.stdout, watched

@@ -74,6 +74,10 @@ FleetComponent Component(Random& random, int64_t number, int model, absl::Time n
   // Most came with the gateway's last manifest; some have been silent since.
   component.report =
       random.OneIn(60) ? last_manifest - absl::Minutes(90 + random.Skewed(60 * 24 * 60, 3)) : last_manifest;
+  // None turns a day old while the fleet is loaded and asked about.
+  if (now - component.report > absl::Hours(20) && now - component.report < absl::Hours(25)) {
+    component.report = now - absl::Hours(25);
+  }
   component.first_report = now - absl::Hours(24) - absl::Minutes(random.Below(2 * 365 * 24 * 60));
   component.first_report = std::min(component.first_report, component.report);
   return component;

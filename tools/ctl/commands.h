@@ -22,6 +22,8 @@ void AddFleetCommands(CLI::App& app, Session& session);
 void AddAppIdCommands(CLI::App& app, Session& session);
 // component, tag, and more of device and gateway; after AddFleetCommands().
 void AddOrderCommands(CLI::App& app, Session& session);
+// inventory.
+void AddInventoryCommands(CLI::App& app, Session& session);
 // manufacturer, release, notice.
 void AddLiaisonCommands(CLI::App& app, Session& session);
 // delta.

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   AddFleetCommands(app, session);
   AddAppIdCommands(app, session);
   AddOrderCommands(app, session);
+  AddInventoryCommands(app, session);
   AddLiaisonCommands(app, session);
   AddPackageCommands(app, session);
   AddProposalCommands(app, session);

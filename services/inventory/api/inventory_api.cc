@@ -14,6 +14,7 @@
 #include "common/status/macros.h"
 #include "services/inventory/api/callers.h"
 #include "services/inventory/api/convert.h"
+#include "services/inventory/api/fleet_importer.h"
 #include "services/inventory/api/roles.h"
 #include "services/inventory/api/streams.h"
 #include "services/inventory/domain/manifest.h"
@@ -42,6 +43,7 @@ struct InventoryApi::Readied {
 InventoryApi::InventoryApi(const Parts& parts)
     : parts_(parts),
       queries_(parts.queries, parts.clock),
+      import_(parts.database),
       accepted_(parts.registry
                     .AddCounter("countersign_inventory_reports_total",
                                 "Component reports by what became of them.", {"outcome"})
@@ -67,6 +69,7 @@ std::unique_ptr<rpc::Service> InventoryApi::Bind() {
   service->Unary("CreateChallenge", this, &InventoryApi::CreateChallenge);
   service->AsyncUnary("SubmitManifest", this, &InventoryApi::SubmitManifest);
   service->ServerStream("WatchComponents", this, &InventoryApi::WatchComponents);
+  service->ClientStream("ImportFleet", this, &InventoryApi::ImportFleet);
   queries_.BindTo(*service);
   parts_.fleet.Bind(*service);
   return service;
@@ -210,6 +213,19 @@ void InventoryApi::CountOutcome(const ReportOutcome& outcome) const {
   if (const auto counter = refused_.find(outcome.refusal->reason); counter != refused_.end()) {
     counter->second.Increment();
   }
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Consumer<v1::ImportFleetRequest, v1::ImportFleetResponse>>>
+InventoryApi::ImportFleet(const rpc::Call&) {
+  return NewFleetImport({.import = import_,
+                         .clock = parts_.clock,
+                         .ask_registry = [this](domain::Device& device) -> absl::Status {
+                           ASSIGN_OR_RETURN(device.app_id_status,
+                                            parts_.app_id_registry.Verify(
+                                                device.app_id, SystemClock().Now() + kRegistryTimeout));
+                           return absl::OkStatus();
+                         },
+                         .on_change = [this] { parts_.tail.Nudge(); }});
 }
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> InventoryApi::WatchComponents(

@@ -20,6 +20,7 @@
 #include "services/inventory/api/fleet_handlers.h"
 #include "services/inventory/api/query_api.h"
 #include "services/inventory/clients/appid_registry_client.h"
+#include "services/inventory/storage/fleet_import.h"
 #include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
 #include "services/inventory/storage/inventory_store.h"
@@ -66,6 +67,8 @@ class InventoryApi {
                                v1::CreateChallengeResponse* response);
   void SubmitManifest(const rpc::Call& call, const v1::SubmitManifestRequest& request,
                       v1::SubmitManifestResponse* response, rpc::Done done);
+  absl::StatusOr<std::unique_ptr<rpc::Consumer<v1::ImportFleetRequest, v1::ImportFleetResponse>>> ImportFleet(
+      const rpc::Call& call);
   absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> WatchComponents(
       const rpc::Call& call, const v1::WatchComponentsRequest& request, rpc::Waker waker);
 
@@ -76,6 +79,7 @@ class InventoryApi {
 
   Parts parts_;
   QueryApi queries_;
+  FleetImport import_;
   metrics::Counter accepted_;
   std::map<std::string, metrics::Counter> refused_;  // by reason
   const metrics::Counter turned_away_;

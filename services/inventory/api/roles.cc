@@ -17,7 +17,8 @@ const rpc::RoleTable& InventoryRoles() {
           {"SubmitManifest", {Role::kGateway}},
           {"ListComponents", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
           {"StreamComponents", {Role::kOperator, Role::kService}},
-          {"WatchComponents", {Role::kService}},
+          {"WatchComponents", {Role::kOperator, Role::kService}},
+          {"ImportFleet", {Role::kOperator}},
           {"CountComponents", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
           {"ExplainFilter", {Role::kOperator}},
           {"AnnounceDevice", {Role::kGateway}},
@@ -31,8 +32,6 @@ const rpc::RoleTable& InventoryRoles() {
           {"ListComponentHistory", {Role::kOperator, Role::kManufacturer, Role::kGateway, Role::kService}},
           {"ListRefusedReports", {Role::kOperator}},
           {"SetTags", {Role::kOperator}},
-          // Closed until their handlers are there.
-          {"ImportFleet", {}},
       });
   return table;
 }
