@@ -23,10 +23,18 @@ def test_a_generated_fleet_is_counted_as_it_was_generated(output):
 
 
 def test_every_question_is_timed(output):
-    table = output.split("QUESTION")[1].splitlines()[1:]
+    table = output.split("QUESTION")[1].split("\n\n")[0].splitlines()[1:]
     assert len(table) == 14
     for line in table:
         question, p50, p95, rows, plan = re.split(r"  +", line)
         assert float(p50.split()[0]) <= float(p95.split()[0]), question
         assert int(rows) > 0 or "in trouble" in question or "ring" in question or "outdated" in question or "selection" in question
         assert plan
+
+
+def test_reports_that_say_the_same_stay_in_their_page(output):
+    lines = [re.split(r"  +", line) for line in output.split("UPDATE ")[1].splitlines()[1:]]
+    assert len(lines) == 6
+    steady = [line for line in lines if "what the last one said" in line[0]]
+    for what, rows, hot, _ in steady:
+        assert int(rows) > 1000 and float(hot.split()[0]) > 95, what
