@@ -220,9 +220,11 @@ InventoryApi::ImportFleet(const rpc::Call&) {
   return NewFleetImport({.import = import_,
                          .clock = parts_.clock,
                          .ask_registry = [this](domain::Device& device) -> absl::Status {
-                           ASSIGN_OR_RETURN(device.app_id_status,
+                           ASSIGN_OR_RETURN(AppIdRegistryClient::Verdict verdict,
                                             parts_.app_id_registry.Verify(
                                                 device.app_id, SystemClock().Now() + kRegistryTimeout));
+                           device.app_id_status = verdict.status;
+                           device.app_id_findings = std::move(verdict.findings);
                            return absl::OkStatus();
                          },
                          .on_change = [this] { parts_.tail.Nudge(); }});
