@@ -251,8 +251,8 @@ class FleetCsvReader : public FleetReader {
     return column == columns_.end() ? "" : fields_[column->second];
   }
 
-  template <typename Tags>
-  absl::Status ReadTags(const std::string& column, Tags& tags) const {
+  absl::Status ReadTags(const std::string& column,
+                        google::protobuf::Map<std::string, std::string>& tags) const {
     const std::string text = Field(column);
     if (text.empty()) return absl::OkStatus();
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);

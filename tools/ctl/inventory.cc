@@ -247,6 +247,7 @@ void AddWatch(CLI::App& group, Session& session) {
           std::cout.flush();
           if (++told == watch->count) {
             context.TryCancel();
+            (void)reader->Finish();
             return absl::OkStatus();
           }
         }
