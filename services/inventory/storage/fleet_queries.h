@@ -46,7 +46,7 @@ struct ComponentCounts {
 // How the database would answer a filter.
 struct Explanation {
   std::vector<std::string> indexes;
-  bool full_scan = false;  // it would read a whole table or index
+  bool full_scan = false;  // it would read all components, or an index of all
   int64_t estimated_rows = 0;
   std::string plan;  // for people
 };
