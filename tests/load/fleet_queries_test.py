@@ -13,12 +13,13 @@ def output():
                           stdout=subprocess.PIPE, check=True)
     return done.stdout.decode()
 
-#HOME - 9 : who runs what, what is outstanding, what failed and why, of a fleet.
+
+# HOME-9: who runs what, what is outstanding, what failed and why, of a fleet.
 def test_a_generated_fleet_is_counted_as_it_was_generated(output):
     match = re.search(r"^10000 gateways, (\d+) devices, (\d+) components; seed 1$", output, re.MULTILINE)
     assert 45_000 < int(match[2]) < 60_000
     assert int(match[1]) < int(match[2])
-    counted = re.search(r"^FILTER .*?\n +(\d+) ", output, re.DOTALL)
+    counted = re.search(r"^FILTER .*?\n +(\d+) ", output, re.DOTALL | re.MULTILINE)
     assert counted[1] == match[2], "no filter is everything"
 
 
