@@ -41,6 +41,8 @@ class CoalescingWriter {
     // locks for long; an item that weighs more by itself goes alone. Without `weigh` nothing is weighed.
     std::size_t max_batch_weight = 0;
     std::function<std::size_t(const Item&)> weigh = nullptr;
+    // How long a batch that is not full waits for more.
+    absl::Duration linger = absl::ZeroDuration();
   };
 
   CoalescingWriter(Options options, Flush flush);
@@ -131,6 +133,15 @@ void CoalescingWriter<Item>::Work() {
             return self->stopping_ || !self->queue_.empty();
           },
           this));
+      if (options_.linger > absl::ZeroDuration()) {
+        mutex_.AwaitWithTimeout(absl::Condition(
+                                    +[](CoalescingWriter* self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(self->mutex_) {
+                                      return self->stopping_ ||
+                                             self->queue_.size() >= self->options_.max_batch;
+                                    },
+                                    this),
+                                options_.linger);
+      }
       if (queue_.empty()) return;
       std::size_t weight = 0;
       while (!queue_.empty() && items.size() < options_.max_batch) {

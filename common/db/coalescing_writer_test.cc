@@ -102,6 +102,23 @@ TEST_F(CoalescingWriterTest, WhatComesDuringACommitSharesTheNext) {
   EXPECT_EQ(Count(), 101);
 }
 
+TEST_F(CoalescingWriterTest, ABatchThatIsNotFullWaitsForCompanyAndNotWhenItStops) {
+  const auto writer = MakeWriter({.max_batch = 2, .linger = absl::Hours(1)});
+  absl::BlockingCounter full(2);
+  for (int64_t key : {1, 2}) {
+    writer->Submit({.key = key}, [&](const absl::Status& status, Write&) {
+      EXPECT_OK(status);
+      full.DecrementCount();
+    });
+  }
+  full.Wait();
+  EXPECT_THAT(batches_, ElementsAre(2));
+  writer->Submit({.key = 3}, [](const absl::Status& status, Write&) { EXPECT_OK(status); });
+  writer->Stop();
+  EXPECT_THAT(batches_, ElementsAre(2, 1));
+  EXPECT_EQ(Count(), 3);
+}
+
 TEST_F(CoalescingWriterTest, OnePoisonedItemFailsAlone) {
   auto writer = MakeWriter();
   std::shared_ptr<absl::Notification> released = Block(*writer);

@@ -25,7 +25,9 @@
 #include "services/inventory/clients/appid_registry_client.h"
 #include "services/inventory/clients/package_store_client.h"
 #include "services/inventory/clients/rollout_client.h"
+#include "services/inventory/domain/challenge.h"
 #include "services/inventory/domain/image_verdict.h"
+#include "services/inventory/storage/challenge_key.h"
 #include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
 #include "services/inventory/storage/history.h"
@@ -66,8 +68,9 @@ double Random() {
 
 // In the order of construction; the server goes first and has no call left when the others go.
 struct App::Parts {
-  Parts(const Config& config, domain::QuarantinePolicy policy)
+  Parts(const Config& config, domain::QuarantinePolicy policy, std::string challenge_key)
       : database(DatabaseOptions(config)),
+        challenges(std::move(challenge_key), absl::Seconds(config.challenge_seconds)),
         store(database),
         queries(database),
         keys(database, static_cast<size_t>(config.cached_keys)),
@@ -109,7 +112,7 @@ struct App::Parts {
              .tail = tail,
              .registry = RegistryOf(config),
              .clock = *config.clock,
-             .challenge_validity = absl::Seconds(config.challenge_seconds),
+             .challenges = challenges,
              .verify_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency())),
              .fleet = fleet,
              .report_interval = absl::Seconds(config.report_interval_seconds),
@@ -150,6 +153,7 @@ struct App::Parts {
   }
 
   db::Database database;
+  const domain::Challenges challenges;
   InventoryStore store;
   FleetQueries queries;
   GatewayKeyCache keys;
@@ -178,6 +182,7 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
       absl::StrSplit(config.quarantine_modified, ',', absl::SkipEmpty());
   absl::StatusOr<domain::QuarantinePolicy> policy = domain::QuarantinePolicy::Parse(patterns);
   if (!policy.ok()) return Annotate(policy.status(), "--quarantine-modified");
+  std::string challenge_key;
   {
     db::Database database(DatabaseOptions(config));
     RETURN_IF_ERROR(db::MigrateWhenReady(database,
@@ -186,8 +191,9 @@ absl::StatusOr<std::unique_ptr<App::Parts>> App::Make(const Config& config) {
                                          kDatabasePatience));
     // Before anybody reports: a partition is not made under its rows.
     RETURN_IF_ERROR(History(database).MakePartitions(config.clock->Now(), History::kMonthsAhead).status());
+    ASSIGN_OR_RETURN(challenge_key, SharedChallengeKey(database));
   }
-  return std::make_unique<Parts>(config, *std::move(policy));
+  return std::make_unique<Parts>(config, *std::move(policy), std::move(challenge_key));
 }
 
 App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

@@ -251,6 +251,8 @@ TEST_F(FleetTest, AMovedDeviceIsRefusedFromItsOldHomeAndKeepsItsHistory) {
   metrics::Registry metrics;
   const std::unique_ptr<App> replica = world_->StartReplica(metrics);
   home.stub = world_->StubAs({Role::kGateway, home.id}, *replica);
+  // Challenges are in order by the replicas' clocks, which stand still here.
+  world_->clock_.Advance(absl::Seconds(1));
   EXPECT_THAT(ReasonsOf(*Report(home, serial)), ElementsAre("OTHER_GATEWAY")) << "nor by one that has none";
   EXPECT_THAT(ReasonsOf(*Report(home, stays)), ElementsAre("ACCEPTED"));
 

@@ -210,16 +210,17 @@ TEST_F(IngestTest, CountersNeverFall) {
   EXPECT_EQ(GetComponent(serial).report_counter(), 11);
 }
 
-TEST_F(IngestTest, OnlyTheOutstandingChallengeCountsAndNotForEver) {
+TEST_F(IngestTest, OnlyAChallengeThatWasGivenCountsAndNotForEver) {
   Home home = NewHome();
   const std::string serial = AddDevice(home);
   const std::string unasked(32, '0');
   EXPECT_THAT(home.Submit(unasked, {home.SignedReport(serial, unasked)}),
               StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
-  const std::string replaced = home.Challenge();
-  const std::string nonce = home.Challenge();
-  EXPECT_THAT(home.Submit(replaced, {home.SignedReport(serial, replaced)}),
+  Home other = NewHome();
+  const std::string of_another = other.Challenge();
+  EXPECT_THAT(home.Submit(of_another, {home.SignedReport(serial, of_another)}),
               StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));
+  const std::string nonce = home.Challenge();
   world_->clock_.Advance(absl::Seconds(601));
   EXPECT_THAT(home.Submit(nonce, {home.SignedReport(serial, nonce)}),
               StatusIs(kFailedPrecondition, "NONCE_MISMATCH"));

@@ -7,7 +7,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "common/crypto/random.h"
 #include "common/rpc/mutation.h"
 #include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
@@ -132,11 +131,11 @@ absl::Status InventoryApi::GetDevice(const rpc::Call& call, const v1::GetDeviceR
 
 absl::Status InventoryApi::CreateChallenge(const rpc::Call& call, const v1::CreateChallengeRequest&,
                                            v1::CreateChallengeResponse* response) {
-  const std::string nonce = crypto::RandomHex(16);
-  const absl::Time expire_time = parts_.clock.Now() + parts_.challenge_validity;
-  RETURN_IF_ERROR(parts_.store.SetChallenge(call.identity().id, nonce, expire_time));
-  response->set_nonce(nonce);
-  *response->mutable_expire_time() = ToProto(expire_time);
+  // Whoever asks is provisioned, and will need its keys next.
+  RETURN_IF_ERROR(parts_.keys.Get(call.identity().id).status());
+  const absl::Time now = parts_.clock.Now();
+  response->set_nonce(parts_.challenges.Make(call.identity().id, now));
+  *response->mutable_expire_time() = ToProto(parts_.challenges.ExpireTime(now));
   return absl::OkStatus();
 }
 
@@ -147,6 +146,7 @@ absl::StatusOr<InventoryApi::Readied> InventoryApi::ReadyManifest(const rpc::Cal
   Readied readied;
   ASSIGN_OR_RETURN(readied.keys, parts_.keys.Get(call.identity().id));
   ASSIGN_OR_RETURN(readied.manifest, domain::CheckManifest(envelope, *readied.keys));
+  RETURN_IF_ERROR(parts_.challenges.Check(call.identity().id, readied.manifest.nonce, parts_.clock.Now()));
   std::vector<std::string> unknown = domain::UnknownSerials(readied.manifest, *readied.keys);
   if (unknown.empty()) return readied;
   ASSIGN_OR_RETURN(const auto gateways, parts_.store.FindGateways(unknown));

@@ -23,6 +23,7 @@
 #include "services/inventory/storage/fleet_import.h"
 #include "services/inventory/storage/fleet_queries.h"
 #include "services/inventory/storage/gateway_keys.h"
+#include "services/inventory/domain/challenge.h"
 #include "services/inventory/storage/inventory_store.h"
 #include "services/inventory/storage/manifest_writer.h"
 
@@ -42,7 +43,7 @@ class InventoryApi {
     feed::Tail& tail;
     metrics::Registry& registry;
     const Clock& clock;
-    absl::Duration challenge_validity;
+    const domain::Challenges& challenges;
     int verify_threads;
     FleetHandlers& fleet;
     // How often a gateway is to report, on average, and bytes of manifests that are dealt with at once.

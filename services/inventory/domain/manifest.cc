@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "common/crypto/digest.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "common/trust/keys.h"
@@ -155,32 +156,41 @@ CheckedManifest CheckReports(trust::GatewayManifest manifest, const GatewayKeys&
   return checked;
 }
 
-absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgress& progress, absl::Time now) {
+absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgress& progress) {
   const auto refuse = [](absl::string_view reason, absl::string_view message) {
     return Error(absl::StatusCode::kFailedPrecondition, reason, message);
   };
-  if (progress.nonce.empty()) {
+  if (manifest.nonce <= progress.nonce) {
     return refuse(
         kNonceMismatch,
-        "The gateway has no outstanding challenge: if this manifest was sent before, it was accepted then; "
-        "else call CreateChallenge, and collect reports that answer it.");
+        "The manifest's challenge, or a later one, has been answered: if this manifest was sent before, "
+        "it was accepted then; else call CreateChallenge, and collect reports that answer it.");
   }
-  if (manifest.nonce != progress.nonce) {
-    return refuse(kNonceMismatch,
-                  "The manifest does not answer the gateway's outstanding challenge: call CreateChallenge, "
-                  "and collect reports that answer it.");
-  }
-  if (now >= progress.nonce_expire_time) {
-    return refuse(kNonceMismatch,
-                  "The challenge has expired: call CreateChallenge, and collect reports that answer it.");
-  }
-  if (manifest.counter <= progress.last_manifest_counter) {
-    return refuse(
-        kCounterReplayed,
-        absl::StrCat("The manifest's counter is ", manifest.counter, " and the last accepted one was ",
-                     progress.last_manifest_counter, ": send a manifest with a higher one."));
+  if (manifest.counter <= progress.counter) {
+    return refuse(kCounterReplayed, absl::StrCat("The manifest's counter is ", manifest.counter,
+                                                 " and the last accepted one was ", progress.counter,
+                                                 ": send a manifest with a higher one."));
   }
   return absl::OkStatus();
+}
+
+std::string DigestOfWhatItSays(const trust::VersionReport& report) {
+  constexpr size_t kBytes = 16;
+  std::string said;
+  // Each with its length, so that no two sets of strings look alike.
+  const auto add = [&said](absl::string_view text) { absl::StrAppend(&said, text.size(), ":", text); };
+  for (const std::string* text :
+       {&report.ecu_serial, &report.hardware_id, &report.manufacturer, &report.model, &report.filepath,
+        &report.sha256, &report.version, &report.attacks_detected, &report.approval_result}) {
+    add(*text);
+  }
+  for (const auto& [name, version] : report.software_versions) {
+    add(name);
+    add(version);
+  }
+  absl::StrAppend(&said, "|", report.length, "|", report.release_counter, "|", report.proxied, "|",
+                  report.approval_override, "|", report.quarantined);
+  return crypto::Sha256(said).substr(0, kBytes);
 }
 
 absl::Duration NextReportDelay(absl::Duration interval, double random) {

@@ -116,17 +116,21 @@ std::vector<std::string> UnknownSerials(const trust::GatewayManifest& manifest, 
 CheckedManifest CheckReports(trust::GatewayManifest manifest, const GatewayKeys& keys,
                              const std::function<bool(absl::string_view ecu_serial)>& is_elsewhere);
 
-// What is stored of a gateway's conversation.
+// What is stored of a gateway's last accepted manifest.
 struct GatewayProgress {
-  std::string nonce;  // of the outstanding challenge; empty if there is none
-  absl::Time nonce_expire_time;
-  int64_t last_manifest_counter = 0;
+  std::string nonce;  // empty if none has come
+  int64_t counter = 0;
 };
 
-// OK if the manifest answers the outstanding challenge in time and its counter rises: FAILED_PRECONDITION
-// (NONCE_MISMATCH, COUNTER_REPLAYED). A manifest that was accepted before falls under NONCE_MISMATCH: its
-// challenge is spent.
-absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgress& progress, absl::Time now);
+// OK if the manifest answers a later challenge than the last one did and its counter rises:
+// FAILED_PRECONDITION (NONCE_MISMATCH, COUNTER_REPLAYED). A manifest that was accepted before falls under
+// NONCE_MISMATCH: its challenge is spent. That the challenge is one, and not too old, has been checked before
+// (challenge.h). ManifestWriter says the same in SQL.
+absl::Status JudgeManifest(const CheckedManifest& manifest, const GatewayProgress& progress);
+
+// 16 bytes that stand for all that `report` says but its counter and nonce: of two reports of a component with
+// the same, the second one changes nothing but counter and time.
+std::string DigestOfWhatItSays(const trust::VersionReport& report);
 
 // When a gateway is to report next: `interval` on average, between three quarters and five quarters of it by
 // `random` in [0, 1), so that gateways that came together, as after an outage, come apart.

@@ -1,5 +1,7 @@
 #include "services/inventory/domain/manifest.h"
 
+#include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -197,20 +199,53 @@ TEST_F(ManifestTest, UnknownSerialsAreToldOnceEach) {
       std::vector<std::string>{"SN-9"});
 }
 
-TEST(JudgeManifestTest, TheChallengeIsAnsweredOnceInTimeAndWithARisingCounter) {
+TEST(JudgeManifestTest, TheChallengeIsAnsweredOnceAndWithARisingCounter) {
   const CheckedManifest manifest{"home-1", kNonce, 7, {}};
-  const GatewayProgress good{kNonce, kNow + absl::Seconds(1), 6};
-  EXPECT_OK(JudgeManifest(manifest, good, kNow));
+  EXPECT_OK(JudgeManifest(manifest, {"", 0}));
+  EXPECT_OK(JudgeManifest(manifest, {"00112233445566778899aabbccddeefe", 6}));
 
-  const auto refused = [&](GatewayProgress progress, const std::string& reason) {
-    EXPECT_THAT(JudgeManifest(manifest, progress, kNow),
-                StatusIs(absl::StatusCode::kFailedPrecondition, reason));
+  const auto refused = [&](const GatewayProgress& progress, const std::string& reason) {
+    EXPECT_THAT(JudgeManifest(manifest, progress), StatusIs(absl::StatusCode::kFailedPrecondition, reason));
   };
-  refused({"", kNow + absl::Seconds(1), 6}, kNonceMismatch);
-  refused({"ffeeddccbbaa99887766554433221100", kNow + absl::Seconds(1), 6}, kNonceMismatch);
-  refused({kNonce, kNow, 6}, kNonceMismatch);
-  refused({kNonce, kNow + absl::Seconds(1), 7}, kCounterReplayed);
-  refused({kNonce, kNow + absl::Seconds(1), 8}, kCounterReplayed);
+  refused({kNonce, 6}, kNonceMismatch);
+  refused({std::string(32, 'f'), 6}, kNonceMismatch);
+  refused({"", 7}, kCounterReplayed);
+  refused({"", 8}, kCounterReplayed);
+}
+
+TEST(DigestOfWhatItSaysTest, EverythingCountsButTheCounterAndTheNonce) {
+  const trust::VersionReport report = GoodReport("SN-1");
+  const std::string digest = DigestOfWhatItSays(report);
+  EXPECT_EQ(digest.size(), 16u);
+  trust::VersionReport later = report;
+  later.report_counter = 17;
+  later.nonce = "another";
+  EXPECT_EQ(DigestOfWhatItSays(later), digest);
+
+  const std::vector<std::function<void(trust::VersionReport&)>> changes = {
+      [](auto& r) { r.ecu_serial += "x"; },
+      [](auto& r) { r.hardware_id += "x"; },
+      [](auto& r) { r.manufacturer += "x"; },
+      [](auto& r) { r.model += "x"; },
+      [](auto& r) { r.filepath += "x"; },
+      [](auto& r) { ++r.length; },
+      [](auto& r) { r.sha256[0] = 'f'; },
+      [](auto& r) { r.version += "x"; },
+      [](auto& r) { r.software_versions["x"] = "1"; },
+      [](auto& r) { r.software_versions["1"] = "x"; },
+      [](auto& r) { ++r.release_counter; },
+      [](auto& r) { r.attacks_detected += "x"; },
+      [](auto& r) { r.proxied = true; },
+      [](auto& r) { r.approval_result += "x"; },
+      [](auto& r) { r.approval_override = true; },
+      [](auto& r) { r.quarantined = true; },
+  };
+  std::set<std::string> digests = {digest};
+  for (const auto& change : changes) {
+    trust::VersionReport other = report;
+    change(other);
+    EXPECT_TRUE(digests.insert(DigestOfWhatItSays(other)).second) << digests.size();
+  }
 }
 
 TEST_F(ManifestTest, AnAcceptedReportBringsTheStateUpToDate) {

@@ -507,7 +507,6 @@ TEST(FleetQueriesTest, AReportThatSaysWhatTheLastOneSaidStaysInItsPage) {
   db::Database database(NewDatabase());
   ASSERT_OK(
       db::Migrate(database, {db::RequestIdsMigrations(), feed::OutboxMigrations(), InventoryMigrations()}));
-  const std::string nonce(32, 'a');
   ASSERT_OK(database.RunInTransaction("Fill", [&](db::Transaction& tx) {
     tx.exec(
         "INSERT INTO gateways (gateway_id, kind, display_name, public_key_pem, proxy_public_key_pem, "
@@ -531,7 +530,7 @@ TEST(FleetQueriesTest, AReportThatSaysWhatTheLastOneSaidStaysInItsPage) {
     });
   };
   const auto report = [&](int64_t counter, absl::Time now, const std::string& version) {
-    ASSERT_OK(store.SetChallenge("home", nonce, now + absl::Minutes(1)));
+    const std::string nonce = absl::StrCat("nonce ", counter);
     domain::CheckedManifest manifest{"home", nonce, counter, {}};
     for (int n = 1; n <= 20; ++n) {
       domain::CheckedReport checked;
@@ -559,8 +558,8 @@ TEST(FleetQueriesTest, AReportThatSaysWhatTheLastOneSaidStaysInItsPage) {
   const auto gateways_after = updates("gateways");
   EXPECT_EQ(after.first - before.first, 80);
   EXPECT_EQ(after.second - before.second, 80) << "updates that stayed in their page";
-  EXPECT_EQ(gateways_after.first - gateways_before.first, 8);
-  EXPECT_EQ(gateways_after.second - gateways_before.second, 8);
+  EXPECT_EQ(gateways_after.first - gateways_before.first, 4);
+  EXPECT_EQ(gateways_after.second - gateways_before.second, 4);
   // A change does touch indexes, and so does the next six hours' first report.
   report(6, kNow + absl::Minutes(6), "1.0.1");
   report(7, kNow + absl::Hours(7), "1.0.1");

@@ -38,9 +38,6 @@ constexpr char kInsertComponent[] = R"sql(
 constexpr char kDeletePending[] = R"sql(
   DELETE FROM pending_devices WHERE gateway_id = $1 AND device_id = $2 AND ($3::bytea IS NULL OR payload = $3::bytea))sql";
 
-constexpr char kSetChallenge[] = R"sql(
-  UPDATE gateways SET nonce = $2, nonce_expires_at = $3 WHERE gateway_id = $1)sql";
-
 constexpr char kCountStates[] = R"sql(
   SELECT state, sum(n)::bigint
   FROM (SELECT state, n FROM component_counts UNION ALL SELECT state, n FROM component_count_changes) c
@@ -228,17 +225,6 @@ absl::StatusOr<domain::Device> InventoryStore::GetDevice(absl::string_view gatew
         LoadComponents(tx, absl::MakeSpan(&device, 1));
         return device;
       });
-}
-
-absl::Status InventoryStore::SetChallenge(absl::string_view gateway_id, absl::string_view nonce,
-                                          absl::Time expire_time) {
-  return database_.RunInTransaction("SetChallenge", [&](db::Transaction& tx) -> absl::Status {
-    const pqxx::result updated =
-        db::ExecPrepared(tx, "inventory_set_challenge", kSetChallenge, std::string(gateway_id),
-                         std::string(nonce), db::Timestamp(expire_time));
-    if (updated.affected_rows() == 0) return GatewayUnknown(gateway_id);
-    return absl::OkStatus();
-  });
 }
 
 absl::StatusOr<std::map<std::string, std::string>> InventoryStore::FindGateways(

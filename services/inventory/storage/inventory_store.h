@@ -65,9 +65,6 @@ class InventoryStore {
   absl::StatusOr<domain::Device> GetDevice(absl::string_view gateway_id, absl::string_view device_id,
                                            const Visibility& visibility);
 
-  // Makes `nonce` the one that the gateway's next manifest has to carry. NOT_FOUND (GATEWAY_UNKNOWN).
-  absl::Status SetChallenge(absl::string_view gateway_id, absl::string_view nonce, absl::Time expire_time);
-
   // The gateway of each of `serials` that is provisioned.
   absl::StatusOr<std::map<std::string, std::string>> FindGateways(absl::Span<const std::string> serials);
 

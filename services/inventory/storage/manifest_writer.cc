@@ -1,11 +1,14 @@
 #include "services/inventory/storage/manifest_writer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/db/sql.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
@@ -17,10 +20,28 @@
 namespace countersign::inventory {
 namespace {
 
-// In the order of the key, so that two replicas never wait for each other.
-constexpr char kLockGateways[] = R"sql(
-  SELECT gateway_id, nonce, nonce_expires_at, last_manifest_counter FROM gateways
-  WHERE gateway_id = ANY($1::text[]) ORDER BY gateway_id FOR NO KEY UPDATE)sql";
+// domain::JudgeManifest, and the lock on the gateways' rows, in one. The arrays come in the order of the key,
+// so that replicas lock in the same order.
+constexpr char kTakeManifests[] = R"sql(
+  UPDATE gateways g SET answered_nonce = n.nonce, last_manifest_counter = n.counter, last_manifest_at = n.at
+  FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[]) AS n (i, gateway_id, nonce, counter, at)
+  WHERE g.gateway_id = n.gateway_id AND g.answered_nonce < n.nonce COLLATE "C" AND g.last_manifest_counter < n.counter
+  RETURNING n.i)sql";
+
+constexpr char kSelectProgress[] = R"sql(
+  SELECT gateway_id, answered_nonce, last_manifest_counter FROM gateways WHERE gateway_id = ANY($1::text[]))sql";
+
+// Most reports say what the last one said, of a component that is as they say: they move the counter only,
+// and nothing has to be read for it. Tells how many were such, and which if not all.
+constexpr char kTouchUnchanged[] = R"sql(
+  WITH touched AS (
+    UPDATE components c SET report_counter = n.report_counter, reported_at = n.reported_at
+    FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::integer[], $7::bytea[])
+      AS n (i, gateway_id, ecu_serial, report_counter, reported_at, state, said)
+    WHERE c.gateway_id = n.gateway_id AND c.ecu_serial = n.ecu_serial AND c.report_counter < n.report_counter
+      AND c.state = n.state AND c.said = n.said
+    RETURNING n.i)
+  SELECT count(*), CASE WHEN count(*) < $8::bigint THEN string_agg(i::text, ',') END FROM touched)sql";
 
 constexpr char kSelectStatuses[] = R"sql(
   SELECT gateway_id, ecu_serial, state, state_reason, image_path, image_length, image_sha256, image_version,
@@ -32,17 +53,12 @@ constexpr char kSelectStatuses[] = R"sql(
 constexpr char kSelectElsewhere[] = R"sql(
   SELECT ecu_serial FROM serials WHERE ecu_serial = ANY($1::text[]))sql";
 
-constexpr char kUpdateGateways[] = R"sql(
-  UPDATE gateways g SET nonce = NULL, nonce_expires_at = NULL, last_manifest_counter = n.counter, last_manifest_at = n.at
-  FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS n (gateway_id, counter, at)
-  WHERE g.gateway_id = n.gateway_id)sql";
-
-// Most reports say what the last one said: they move the counter only.
+// What has been looked at and found unchanged.
 constexpr char kTouchComponents[] = R"sql(
   UPDATE components c SET report_counter = n.report_counter, reported_at = n.reported_at,
-                          refused_reports = n.refused_reports
-  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[])
-    AS n (gateway_id, ecu_serial, report_counter, reported_at, refused_reports)
+                          refused_reports = n.refused_reports, said = n.said
+  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bytea[])
+    AS n (gateway_id, ecu_serial, report_counter, reported_at, refused_reports, said)
   WHERE c.gateway_id = n.gateway_id AND c.ecu_serial = n.ecu_serial)sql";
 
 constexpr char kChangeComponents[] = R"sql(
@@ -52,13 +68,14 @@ constexpr char kChangeComponents[] = R"sql(
     image_release_counter = n.image_release_counter, software_versions = n.software_versions,
     attacks_detected = n.attacks_detected, image_verdict = n.image_verdict, approval_result = n.approval_result,
     approval_override = n.approval_override, stopped = n.stopped, first_reported_at = n.first_reported_at,
-    quarantine_confirmed_at = n.quarantine_confirmed_at
+    quarantine_confirmed_at = n.quarantine_confirmed_at, said = n.said
   FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::integer[], $7::text[],
               $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[],
-              $15::integer[], $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[], $20::timestamptz[])
+              $15::integer[], $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[], $20::timestamptz[],
+              $21::bytea[])
     AS n (gateway_id, ecu_serial, report_counter, reported_at, refused_reports, state, state_reason, image_path,
           image_length, image_sha256, image_version, image_release_counter, software_versions, attacks_detected,
-          image_verdict, approval_result, approval_override, stopped, first_reported_at, quarantine_confirmed_at)
+          image_verdict, approval_result, approval_override, stopped, first_reported_at, quarantine_confirmed_at, said)
   WHERE c.gateway_id = n.gateway_id AND c.ecu_serial = n.ecu_serial)sql";
 
 constexpr char kInsertRefused[] = R"sql(
@@ -74,7 +91,8 @@ std::string MessageOf(const trust::Incident& incident) {
 
 }  // namespace
 
-// One run of a batch within a transaction. A transaction that is tried again gets a new one.
+// One run of a batch within a transaction, with no gateway in it twice. A transaction that is tried again
+// gets a new one.
 class ManifestWriter::Batch {
  public:
   Batch(db::Transaction& tx, const Options& options) : tx_(tx), options_(options) {}
@@ -83,15 +101,22 @@ class ManifestWriter::Batch {
     bool changed = false;               // whether others have something to hear
     std::vector<std::string> modified;  // why components became MODIFIED
     int incidents = 0;                  // that gateways noticed
+
+    void Add(const Result& other) {
+      changed |= other.changed;
+      modified.insert(modified.end(), other.modified.begin(), other.modified.end());
+      incidents += other.incidents;
+    }
   };
 
-  absl::StatusOr<Result> Run(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
-    JudgeManifests(items, outcomes);
+  // `items` are in the order of their gateways.
+  Result Run(absl::Span<Entry> items) {
+    TakeManifests(items);
+    TouchUnchanged();
     LoadStatuses();
     for (Item* item : accepted_) JudgeReports(*item);
     if (options_.compare_images) JudgeImagesOfReports();
     for (Item* item : accepted_) TellStates(*item);
-    WriteGateways();
     WriteComponents();
     WriteRefused();
     return std::move(result_);
@@ -107,6 +132,7 @@ class ManifestWriter::Batch {
     bool accepted = false;
     bool proxied = false;
     bool image_changed = false;
+    std::string said;  // '' unless a report was accepted
   };
   struct Refused {
     const Item* item;
@@ -114,33 +140,102 @@ class ManifestWriter::Batch {
     domain::Refusal refusal;
   };
 
-  void JudgeManifests(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
-    std::vector<std::string> ids;
-    for (const Item& item : items) ids.push_back(item.manifest.gateway_id);
+  void TakeManifests(absl::Span<Entry> items) {
+    std::vector<int32_t> indexes;
+    std::vector<std::string> gateways, nonces;
+    std::vector<int64_t> counters;
+    std::vector<absl::Time> times;
+    for (const Entry& entry : items) {
+      entry.item->outcomes.clear();
+      indexes.push_back(static_cast<int32_t>(indexes.size()));
+      gateways.push_back(entry.item->manifest.gateway_id);
+      nonces.push_back(entry.item->manifest.nonce);
+      counters.push_back(entry.item->manifest.counter);
+      times.push_back(entry.item->received);
+    }
+    std::vector<bool> taken(items.size(), false);
+    for (const pqxx::row& row :
+         db::ExecPrepared(tx_, "inventory_take_manifests", kTakeManifests, db::IntegerArray(indexes),
+                          db::TextArray(gateways), db::TextArray(nonces), db::BigintArray(counters),
+                          db::TimestampArray(times))) {
+      taken[row[0].as<size_t>()] = true;
+    }
+    std::vector<std::string> refused;
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (taken[i]) {
+        accepted_.push_back(items[i].item);
+      } else {
+        refused.push_back(gateways[i]);
+      }
+    }
+    if (refused.empty()) return;
     absl::flat_hash_map<std::string, domain::GatewayProgress> progress;
     for (const pqxx::row& row :
-         db::ExecPrepared(tx_, "inventory_lock_gateways", kLockGateways, db::TextArray(ids))) {
-      domain::GatewayProgress& gateway = progress[db::TextOf(row[0])];
-      gateway.nonce = row[1].is_null() ? "" : db::TextOf(row[1]);
-      gateway.nonce_expire_time = db::NullableTimeOf(row[2]).value_or(absl::InfinitePast());
-      gateway.last_manifest_counter = row[3].as<int64_t>();
+         db::ExecPrepared(tx_, "inventory_select_progress", kSelectProgress, db::TextArray(refused))) {
+      progress[db::TextOf(row[0])] = {db::TextOf(row[1]), row[2].as<int64_t>()};
     }
     for (size_t i = 0; i < items.size(); ++i) {
-      Item& item = items[i];
-      item.outcomes.clear();
-      const auto gateway = progress.find(item.manifest.gateway_id);
-      if (gateway == progress.end()) {
-        outcomes[i] = Error(absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN",
-                            absl::StrCat("Gateway \"", item.manifest.gateway_id, "\" is not provisioned."));
-        continue;
-      }
-      outcomes[i] = domain::JudgeManifest(item.manifest, gateway->second, item.received);
-      if (!outcomes[i].ok()) continue;
-      // The same gateway may come again in this batch: its challenge is spent now.
-      gateway->second.nonce.clear();
-      gateway->second.last_manifest_counter = item.manifest.counter;
-      accepted_.push_back(&item);
+      if (taken[i]) continue;
+      const auto gateway = progress.find(gateways[i]);
+      *items[i].outcome = gateway == progress.end()
+                              ? Error(absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN",
+                                      absl::StrCat("Gateway \"", gateways[i], "\" is not provisioned."))
+                              : domain::JudgeManifest(items[i].item->manifest, gateway->second);
+      // It was made known in between.
+      if (items[i].outcome->ok()) *items[i].outcome = absl::AbortedError("Send the manifest again.");
     }
+  }
+
+  // What stands for a report that was accepted, under the rules by which it was.
+  std::string Said(const trust::VersionReport& report) const {
+    const int rules = (options_.compare_images ? 1 : 0) + (options_.unknown_is_modified ? 2 : 0);
+    return absl::StrCat(domain::DigestOfWhatItSays(report), rules);
+  }
+
+  void TouchUnchanged() {
+    std::vector<std::pair<Item*, size_t>> reports;
+    std::vector<int32_t> indexes, states;
+    std::vector<std::string> gateways, serials, said;
+    std::vector<int64_t> counters;
+    std::vector<absl::Time> times;
+    for (Item* item : accepted_) {
+      item->outcomes.resize(item->manifest.reports.size());
+      for (size_t i = 0; i < item->manifest.reports.size(); ++i) {
+        const domain::CheckedReport& checked = item->manifest.reports[i];
+        if (checked.refusal.has_value() || checked.report->nonce != item->manifest.nonce) continue;
+        indexes.push_back(static_cast<int32_t>(indexes.size()));
+        reports.push_back({item, i});
+        gateways.push_back(item->manifest.gateway_id);
+        serials.push_back(checked.ecu_serial);
+        counters.push_back(checked.report->report_counter);
+        times.push_back(item->received);
+        states.push_back(static_cast<int32_t>(StateOf(*checked.report)));
+        said.push_back(Said(*checked.report));
+      }
+    }
+    if (reports.empty()) return;
+    const pqxx::result result = db::ExecPrepared(
+        tx_, "inventory_touch_unchanged", kTouchUnchanged, db::IntegerArray(indexes), db::TextArray(gateways),
+        db::TextArray(serials), db::BigintArray(counters), db::TimestampArray(times),
+        db::IntegerArray(states), db::BytesArray(said), static_cast<int64_t>(reports.size()));
+    const auto touch = [&](size_t index) {
+      const auto [item, i] = reports[index];
+      const domain::CheckedReport& checked = item->manifest.reports[i];
+      item->outcomes[i] = {checked.ecu_serial, std::nullopt, StateOf(*checked.report)};
+      touched_.insert(&checked);
+    };
+    if (result[0][0].as<size_t>() == reports.size()) {
+      for (size_t i = 0; i < reports.size(); ++i) touch(i);
+    } else if (!result[0][1].is_null()) {
+      for (const absl::string_view index : absl::StrSplit(result[0][1].c_str(), ',')) {
+        size_t value = 0;
+        if (absl::SimpleAtoi(index, &value)) touch(value);
+      }
+    }
+  }
+
+  static domain::State StateOf(const trust::VersionReport& report) {
+    return report.proxied ? domain::State::kProxied : domain::State::kVerified;
   }
 
   void LoadStatuses() {
@@ -148,7 +243,7 @@ class ManifestWriter::Batch {
     std::vector<std::string> serials;
     for (const Item* item : accepted_) {
       for (const domain::CheckedReport& report : item->manifest.reports) {
-        if (!known_.emplace(Key(*item, report), Known{}).second) continue;
+        if (touched_.contains(&report) || !known_.emplace(Key(*item, report), Known{}).second) continue;
         gateways.push_back(item->manifest.gateway_id);
         serials.push_back(report.ecu_serial);
       }
@@ -189,7 +284,8 @@ class ManifestWriter::Batch {
     std::vector<std::string> serials;
     for (const Item* item : accepted_) {
       for (const domain::CheckedReport& report : item->manifest.reports) {
-        if (!report.refusal.has_value() && !known_.contains(Key(*item, report))) {
+        if (!report.refusal.has_value() && !touched_.contains(&report) &&
+            !known_.contains(Key(*item, report))) {
           serials.push_back(report.ecu_serial);
         }
       }
@@ -201,7 +297,9 @@ class ManifestWriter::Batch {
   }
 
   void JudgeReports(Item& item) {
-    for (const domain::CheckedReport& report : item.manifest.reports) {
+    for (size_t i = 0; i < item.manifest.reports.size(); ++i) {
+      const domain::CheckedReport& report = item.manifest.reports[i];
+      if (touched_.contains(&report)) continue;
       const auto found = known_.find(Key(item, report));
       Known* known = found == known_.end() ? nullptr : &found->second;
       domain::Verdict verdict = domain::JudgeReport(report, item.manifest.nonce, item.received,
@@ -211,11 +309,14 @@ class ManifestWriter::Batch {
         known->changed |= verdict.changed;
         known->image_changed |= verdict.image_changed;
         known->accepted |= verdict.accepted;
-        if (verdict.accepted) known->proxied = report.report->proxied;
+        if (verdict.accepted) {
+          known->proxied = report.report->proxied;
+          known->said = Said(*report.report);
+        }
       } else if (elsewhere_.contains(report.ecu_serial)) {
         verdict.refusal = domain::BehindOtherGateway();
       }
-      item.outcomes.push_back({report.ecu_serial, verdict.refusal, std::nullopt});
+      item.outcomes[i] = {report.ecu_serial, verdict.refusal, std::nullopt};
       if (verdict.refusal.has_value()) refused_.push_back({&item, &report, *std::move(verdict.refusal)});
     }
   }
@@ -251,20 +352,6 @@ class ManifestWriter::Batch {
     }
   }
 
-  void WriteGateways() {
-    std::vector<std::string> gateways;
-    std::vector<int64_t> counters;
-    std::vector<absl::Time> times;
-    for (const Item* item : accepted_) {
-      gateways.push_back(item->manifest.gateway_id);
-      counters.push_back(item->manifest.counter);
-      times.push_back(item->received);
-    }
-    if (gateways.empty()) return;
-    db::ExecPrepared(tx_, "inventory_update_gateways", kUpdateGateways, db::TextArray(gateways),
-                     db::BigintArray(counters), db::TimestampArray(times));
-  }
-
   void WriteComponents() {
     Columns touched;
     Columns changed;
@@ -274,7 +361,8 @@ class ManifestWriter::Batch {
     if (!touched.gateways.empty()) {
       db::ExecPrepared(tx_, "inventory_touch_components", kTouchComponents, db::TextArray(touched.gateways),
                        db::TextArray(touched.serials), db::BigintArray(touched.counters),
-                       db::NullableTimestampArray(touched.report_times), db::BigintArray(touched.refused));
+                       db::NullableTimestampArray(touched.report_times), db::BigintArray(touched.refused),
+                       db::BytesArray(touched.said));
     }
     if (changed.gateways.empty()) return;
     db::ExecPrepared(tx_, "inventory_change_components", kChangeComponents, db::TextArray(changed.gateways),
@@ -287,7 +375,7 @@ class ManifestWriter::Batch {
                      db::TextArray(changed.attacks), db::IntegerArray(changed.verdicts),
                      db::TextArray(changed.approvals), db::BooleanArray(changed.overrides),
                      db::BooleanArray(changed.stopped), db::NullableTimestampArray(changed.first_times),
-                     db::NullableTimestampArray(changed.confirm_times));
+                     db::NullableTimestampArray(changed.confirm_times), db::BytesArray(changed.said));
     ChangedComponents changes;
     changes.gateways = std::move(changed.gateways);
     changes.serials = std::move(changed.serials);
@@ -330,7 +418,7 @@ class ManifestWriter::Batch {
   }
 
   struct Columns {
-    std::vector<std::string> gateways, serials, reasons, software, attacks, approvals;
+    std::vector<std::string> gateways, serials, reasons, software, attacks, approvals, said;
     std::vector<std::optional<std::string>> paths, sha256s, versions;
     std::vector<std::optional<int64_t>> lengths, release_counters;
     std::vector<int64_t> counters, refused, manifest_counters;
@@ -346,6 +434,7 @@ class ManifestWriter::Batch {
       counters.push_back(status.report_counter);
       report_times.push_back(status.report_time);
       refused.push_back(status.refused_reports);
+      said.push_back(known.said);
       if (!known.changed) return;
       states.push_back(static_cast<int32_t>(status.state));
       reasons.push_back(status.reason);
@@ -375,6 +464,7 @@ class ManifestWriter::Batch {
   db::Transaction& tx_;
   const Options& options_;
   std::vector<Item*> accepted_;
+  absl::flat_hash_set<const domain::CheckedReport*> touched_;
   absl::flat_hash_map<ComponentKey, Known> known_;
   absl::flat_hash_set<std::string> elsewhere_;
   std::vector<Refused> refused_;
@@ -389,7 +479,8 @@ ManifestWriter::ManifestWriter(db::Database& database, Options options)
             .max_batch = options_.max_batch,
             .max_queued = options_.max_queued,
             .max_batch_weight = options_.max_batch_reports,
-            .weigh = [](const Item& item) { return item.manifest.reports.size(); }},
+            .weigh = [](const Item& item) { return item.manifest.reports.size(); },
+            .linger = options_.linger},
         [this](absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
           return Flush(items, outcomes);
         }));
@@ -412,10 +503,31 @@ void ManifestWriter::Stop() {
 }
 
 absl::Status ManifestWriter::Flush(absl::Span<Item> items, absl::Span<absl::Status> outcomes) {
+  std::vector<Entry> waiting;
+  for (size_t i = 0; i < items.size(); ++i) waiting.push_back({&items[i], &outcomes[i]});
+  std::stable_sort(waiting.begin(), waiting.end(), [](const Entry& a, const Entry& b) {
+    return a.item->manifest.gateway_id < b.item->manifest.gateway_id;
+  });
+  // A gateway that comes more than once has its next turn when the one before is written.
+  std::vector<std::vector<Entry>> turns;
+  size_t turn = 0;
+  for (size_t i = 0; i < waiting.size(); ++i) {
+    const bool again =
+        i > 0 && waiting[i - 1].item->manifest.gateway_id == waiting[i].item->manifest.gateway_id;
+    turn = again ? turn + 1 : 0;
+    if (turn == turns.size()) turns.emplace_back();
+    turns[turn].push_back(waiting[i]);
+  }
   ASSIGN_OR_RETURN(const Batch::Result result,
-                   database_.RunInTransaction("SubmitManifests", [&](db::Transaction& tx) {
-                     return Batch(tx, options_).Run(items, outcomes);
-                   }));
+                   database_.RunInTransaction("SubmitManifests",
+                                              [&](db::Transaction& tx) -> absl::StatusOr<Batch::Result> {
+                                                std::fill(outcomes.begin(), outcomes.end(), absl::OkStatus());
+                                                Batch::Result sum;
+                                                for (std::vector<Entry>& entries : turns) {
+                                                  sum.Add(Batch(tx, options_).Run(absl::MakeSpan(entries)));
+                                                }
+                                                return sum;
+                                              }));
   if (result.changed) options_.on_change();
   for (const std::string& reason : result.modified) options_.on_modified(reason);
   if (result.incidents > 0) options_.on_incidents(result.incidents);

@@ -39,11 +39,14 @@ class ManifestWriter {
   struct Options {
     // Manifests of one gateway go to the same thread, so that they are never in two transactions at once.
     int threads = 2;
-    size_t max_batch = 64;
+    size_t max_batch = 256;
     // Of all manifests of a batch together: it bounds how long a transaction holds its locks. One manifest
     // may have more.
     size_t max_batch_reports = 2000;
     size_t max_queued = 2000;
+    // How long a manifest may wait for others to share its transaction: what a batch costs is mostly the same
+    // however many are in it, and nobody waits at a gateway.
+    absl::Duration linger = absl::Milliseconds(10);
     // The outbox's payload.
     EncodeComponent encode;
     // Whether images are compared with what was published, and what an unknown one means.
@@ -78,6 +81,10 @@ class ManifestWriter {
     domain::CheckedManifest manifest;
     absl::Time received;
     std::vector<ReportOutcome> outcomes;
+  };
+  struct Entry {
+    Item* item;
+    absl::Status* outcome;
   };
   class Batch;
 

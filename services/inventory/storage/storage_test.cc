@@ -1,5 +1,6 @@
 // The storage on a real PostgreSQL, for what the tests of the whole service do not reach.
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
 #include "common/crypto/random.h"
 #include "common/crypto/signer.h"
@@ -133,15 +135,14 @@ TEST_F(StorageTest, ManyManifestsShareABatchAndEachHasItsOwnOutcome) {
     const std::string id = absl::StrCat("home-", i);
     AddGateway(id);
     AddDevice(id, "d", {absl::StrCat("a-", i), absl::StrCat("b-", i)});
-    ASSERT_OK(store_.SetChallenge(id, kNonce, kNow + absl::Minutes(1)));
   }
   ManifestWriter writer(database_, {.encode = Encode});
   absl::Mutex mutex;
   std::map<std::string, absl::StatusOr<std::vector<ReportOutcome>>> results;
   for (int i = 0; i < kGateways; ++i) {
     const std::string id = absl::StrCat("home-", i);
-    // Every fifth answers another challenge.
-    domain::CheckedManifest manifest{id, i % 5 == 0 ? "other" : kNonce, 1, {}};
+    // Every fifth has a counter that is not above the last one, which is 0.
+    domain::CheckedManifest manifest{id, kNonce, i % 5 == 0 ? 0 : 1, {}};
     manifest.reports.push_back(GoodReport(absl::StrCat("a-", i), 1));
     manifest.reports.push_back(RefusedReport(absl::StrCat("b-", i), domain::kReportSignatureInvalid));
     manifest.reports.push_back(RefusedReport(absl::StrCat("a-", (i + 1) % kGateways), domain::kOtherGateway));
@@ -155,7 +156,7 @@ TEST_F(StorageTest, ManyManifestsShareABatchAndEachHasItsOwnOutcome) {
   for (int i = 0; i < kGateways; ++i) {
     const auto& outcomes = results[absl::StrCat("home-", i)];
     if (i % 5 == 0) {
-      EXPECT_THAT(outcomes, StatusIs(absl::StatusCode::kFailedPrecondition, "NONCE_MISMATCH"));
+      EXPECT_THAT(outcomes, StatusIs(absl::StatusCode::kFailedPrecondition, "COUNTER_REPLAYED"));
       continue;
     }
     ASSERT_OK(outcomes);
@@ -178,7 +179,6 @@ TEST_F(StorageTest, ManyManifestsShareABatchAndEachHasItsOwnOutcome) {
 TEST_F(StorageTest, AChallengeIsSpentAlsoWithinABatch) {
   AddGateway("home");
   AddDevice("home", "d", {"a"});
-  ASSERT_OK(store_.SetChallenge("home", kNonce, kNow + absl::Minutes(1)));
   ManifestWriter writer(database_, {.encode = Encode});
   std::atomic<int> taken = 0;
   std::atomic<int> refused = 0;
@@ -202,9 +202,10 @@ TEST_F(StorageTest, WhatIsUnchangedMovesTheCounterOnly) {
   {
     ManifestWriter writer(database_, {.encode = Encode, .on_change = [&] { ++changes; }});
     for (int i = 1; i <= 3; ++i) {
-      ASSERT_OK(store_.SetChallenge("home", kNonce, kNow + absl::Minutes(1)));
-      domain::CheckedManifest manifest{"home", kNonce, i, {}};
+      const std::string nonce = absl::StrCat(kNonce, i);
+      domain::CheckedManifest manifest{"home", nonce, i, {}};
       manifest.reports.push_back(GoodReport("a", i * 10));
+      manifest.reports.back().report->nonce = nonce;
       ASSERT_OK(Write(writer, std::move(manifest)));
     }
   }
@@ -220,11 +221,68 @@ TEST_F(StorageTest, WhatIsUnchangedMovesTheCounterOnly) {
   EXPECT_EQ(gateway.last_manifest_time, kNow);
 }
 
+// What is touched without a look must be exactly what a look would leave as it is.
+TEST_F(StorageTest, AReportIsLookedAtWheneverSomethingIsNotAsTheLastOneSaid) {
+  AddGateway("home");
+  AddDevice("home", "d", {"a", "b"});
+  ManifestWriter writer(database_, {.encode = Encode});
+  int counter = 0;
+  const auto report = [&](const std::function<void(trust::VersionReport&)>& change) {
+    ++counter;
+    const std::string nonce = absl::StrFormat("%032d", counter);
+    domain::CheckedManifest manifest{"home", nonce, counter, {}};
+    for (const char* serial : {"a", "b"}) {
+      manifest.reports.push_back(GoodReport(serial, counter));
+      manifest.reports.back().report->nonce = nonce;
+    }
+    change(*manifest.reports[0].report);
+    const auto outcomes = Write(writer, std::move(manifest));
+    EXPECT_OK(outcomes);
+    return *outcomes;
+  };
+  const auto reason = [](const ReportOutcome& outcome) {
+    return outcome.refusal.has_value() ? outcome.refusal->reason : "";
+  };
+  const auto same = [](trust::VersionReport&) {};
+  report(same);
+  report(same);
+  EXPECT_EQ(Count("component_history"), 2);
+  report([](auto& r) { r.version = "2.0.0"; });
+  EXPECT_EQ(Count("component_history"), 3) << "a's other version";
+  report([](auto& r) { r.version = "2.0.0"; });
+  EXPECT_EQ(Count("component_history"), 3);
+
+  auto outcomes = report([](auto& r) { r.report_counter = 1, r.version = "2.0.0"; });
+  EXPECT_EQ(reason(outcomes[0]), domain::kCounterReplayed);
+  EXPECT_EQ(outcomes[0].state, State::kCompromised);
+  EXPECT_EQ(outcomes[1].state, State::kVerified);
+  outcomes = report([](auto& r) { r.version = "2.0.0"; });
+  EXPECT_EQ(outcomes[0].state, State::kVerified) << "the next good one";
+  EXPECT_EQ(Count("component_history"), 5);
+
+  outcomes = report([](auto& r) { r.nonce = "an older one", r.version = "2.0.0"; });
+  EXPECT_EQ(reason(outcomes[0]), domain::kNonceMismatch);
+  outcomes = report([](auto& r) { r.proxied = true, r.version = "2.0.0"; });
+  EXPECT_EQ(outcomes[0].state, State::kProxied);
+  EXPECT_EQ(Count("component_history"), 6);
+  EXPECT_EQ(Count("refused_reports"), 2);
+
+  // What a person ordered stays.
+  ASSERT_OK(database_.RunInTransaction("Quarantine", [](db::Transaction& tx) {
+    tx.exec("UPDATE components SET state = 6 WHERE ecu_serial = 'b'");
+    return absl::OkStatus();
+  }));
+  outcomes = report([](auto& r) { r.proxied = true, r.version = "2.0.0"; });
+  EXPECT_EQ(outcomes[0].state, State::kProxied);
+  EXPECT_EQ(outcomes[1].state, State::kQuarantined);
+  ASSERT_OK_AND_ASSIGN(const auto components,
+                       FleetQueries(database_).NextComponents({}, {}, FleetQueries::Walk::kSelect, {}, 10));
+  for (const domain::Component& component : components) EXPECT_EQ(component.status.report_counter, counter);
+}
+
 TEST_F(StorageTest, AnUnknownGatewayIsToldAsSuch) {
   ManifestWriter writer(database_, {.encode = Encode});
   EXPECT_THAT(Write(writer, {"nobody", kNonce, 1, {}}),
-              StatusIs(absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN"));
-  EXPECT_THAT(store_.SetChallenge("nobody", kNonce, kNow),
               StatusIs(absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN"));
   GatewayKeyCache keys(database_, 10);
   EXPECT_THAT(keys.Get("nobody"), StatusIs(absl::StatusCode::kNotFound, "GATEWAY_UNKNOWN"));
@@ -263,7 +321,6 @@ TEST_F(StorageTest, SerialsAreFoundWithTheirGateways) {
 TEST_F(StorageTest, RefusedReportsAreDeletedWhenTheyAreOld) {
   AddGateway("home");
   ManifestWriter writer(database_, {.encode = Encode});
-  ASSERT_OK(store_.SetChallenge("home", kNonce, kNow + absl::Minutes(1)));
   domain::CheckedManifest manifest{"home", kNonce, 1, {}};
   for (int i = 0; i < 1000; ++i) manifest.reports.push_back(RefusedReport("", domain::kReportMalformed));
   for (int i = 0; i < 500; ++i) manifest.reports.push_back(RefusedReport("x", domain::kUnknownComponent));
