@@ -248,9 +248,11 @@ absl::Status Gateway::Report() {
   ++reports_;
   // Who sends an old report again does so at once.
   const bool again = plan_.lie == Lie::kReplayedReport && reports_ == 1;
-  next_report_ = again
-                     ? shared_.clock.Now()
-                     : shared_.clock.Now() + shared_.options.report_interval * (0.5 + NextDraw("report") / 2);
+  absl::Duration interval = shared_.options.report_interval * (0.5 + NextDraw("report") / 2);
+  if (response.has_next_report_delay()) {
+    interval = std::min(interval, absl::Seconds(response.next_report_delay().seconds()));
+  }
+  next_report_ = shared_.clock.Now() + (again ? absl::ZeroDuration() : interval);
   return absl::OkStatus();
 }
 
