@@ -42,7 +42,7 @@ class Load:
 
     def __init__(self, arguments, folder: pathlib.Path) -> None:
         self.arguments = arguments
-        self.suite = Suite(ROOT / "bazel-bin", folder)
+        self.suite = Suite(arguments.binaries, folder)
         self.story = Story(self.suite, lambda sentence: print(f"  {sentence}", flush=True))
         self.stats_file = folder / "fleet.json"
         self.plan = [f"--gateways={arguments.gateways}", f"--components={arguments.components}", f"--ramp={arguments.ramp}",
@@ -88,7 +88,7 @@ class Load:
     def start_fleet(self) -> None:
         suite = self.suite
         suite.start("fleet", [
-            ROOT / "bazel-bin/tools/fleet/fleet", "run", *self.plan, *self.inventory,
+            self.suite.binary("tools/fleet/fleet"), "run", *self.plan, *self.inventory,
             *(f"--{name}-address={suite.address(name)}" for name in ("rollout", "package-store", "consent")),
             f"--director-root={self.story.metadata('director-1.root.json')}",
             f"--image-root={self.story.metadata('1.root.json')}", f"--check-in-interval={self.arguments.check_in}",
@@ -121,7 +121,7 @@ class Load:
         self.prepare()
         there = arguments.gateways
         empty = resident_mib(self.processes["rollout"])
-        program = ROOT / "bazel-bin/tools/fleet/fleet"
+        program = self.suite.binary("tools/fleet/fleet")
         self.phase("Provisioning", lambda: self.suite.run(program, "provision", *self.plan, *self.inventory) and None, "devices",
                    arguments.gateways * arguments.components)
         self.start_fleet()
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=1800, help="seconds for each phase")
     parser.add_argument("--shares", default="--slow=0.5% --failing=1% --lying=0.4% --silent=0.1% --declining=0.5%")
     parser.add_argument("--run-flags", default="", help="further flags of `fleet run`")
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "bazel-bin")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     arguments = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="countersign-", dir="/tmp"))

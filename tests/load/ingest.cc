@@ -57,7 +57,7 @@ struct Options {
   int rounds = 5;
   int reports = 2000;  // of a group of gateways in one cycle
   int cycles = 3;      // in a round: each gateway's challenge and manifest
-  int at_once = 64;    // calls under way
+  int at_once = 256;   // calls under way: a burst
   int echoes = 20'000;
 };
 
