@@ -180,6 +180,38 @@ TEST_F(ApprovalTest, EveryFailureIsRejectedByADeviceThatRejects) {
   ExpectWorks();
 }
 
+// SC-USE-7, SC-ALT: what nobody approved comes without an order, and only to a device that asks its user.
+TEST_F(ApprovalTest, WhatIsPendingIsForTheUserOfADeviceThatAsksAndForNobodyElse) {
+  const trust::TargetFile image = offer_.approved();
+  constexpr char kPending[] = "pending/acme/fw-2.bin";
+  offer_.images.delegated["acme-pending"].targets[kPending] = image;
+  offer_.Publish();
+  offer_.approval.clear();
+  v1::InstallHeader header = offer_.Header();
+  header.mutable_image()->set_target_path(kPending);
+  v1::InstallHeader brought = header;
+  brought.clear_director_metadata();
+  ExpectRefused(common::v1::FAILURE_REASON_NOT_APPROVED, brought, offer_.image);
+  SetPolicy(ApprovalPolicy::kAskUser);
+  // With the Director's metadata it is a Director's order, and none that it may give.
+  ExpectRefused(common::v1::FAILURE_REASON_NOT_APPROVED, header, offer_.image);
+  v1::InstallHeader unknown = brought;
+  unknown.mutable_image()->set_target_path("pending/acme/fw-3.bin");
+  ExpectRefused(common::v1::FAILURE_REASON_NOT_APPROVED, unknown, offer_.image);
+  ExpectRefused(common::v1::FAILURE_REASON_INTEGRITY, brought, "other bytes");
+
+  const v1::InstallImageResponse response = Send(brought, offer_.image);
+  EXPECT_TRUE(response.installed()) << response.failure_detail();
+  EXPECT_TRUE(response.confirmation_required());
+  EXPECT_EQ(response.approval_result(), v1::APPROVAL_RESULT_NO_STATEMENT);
+  EXPECT_THAT(Activate(image.sha256), StatusIs(absl::StatusCode::kFailedPrecondition, "NOT_CONFIRMED"));
+  ASSERT_OK(Confirm(image.sha256, true));
+  ASSERT_OK(Activate(image.sha256));
+  Boot();
+  EXPECT_EQ(component().running().sha256, image.sha256);
+  EXPECT_TRUE(Report().approval_override);
+}
+
 // SC-USE-7
 TEST_F(ApprovalTest, ADeviceThatAsksItsUserRejectsOnlyWhatIsForgedOrAboutAnotherImage) {
   SetPolicy(ApprovalPolicy::kAskUser);

@@ -125,8 +125,20 @@ absl::StatusOr<SlotContent> Device::VerifyOffer(const Component& component, cons
                                                .hardware_id = component.hardware_id(),
                                                .release_counter = component.release_floor()};
   const absl::Time now = time_.Now();
-  ASSIGN_OR_RETURN(const std::optional<trust::VerifiedUpdate> update,
-                   trust::VerifyUpdateFor(director_client, image_client, installed, now));
+  std::optional<trust::VerifiedUpdate> update;
+  if (trust::IsPendingPath(offered.target_path)) {
+    // Nobody orders what nobody approved. It is for the user to decide, of a device that asks (SC-USE-7).
+    if (options_.card == nullptr || options_.approval_policy != ApprovalPolicy::kAskUser ||
+        !director.empty()) {
+      return Error(
+          absl::StatusCode::kFailedPrecondition, trust::kNotApproved,
+          absl::StrCat(offered.target_path, " is not approved, and the device does not ask its user"));
+    }
+    RETURN_IF_ERROR(image_client.Refresh(now));
+    ASSIGN_OR_RETURN(update, trust::VerifyPendingFor(image_client, offered.target_path, installed, now));
+  } else {
+    ASSIGN_OR_RETURN(update, trust::VerifyUpdateFor(director_client, image_client, installed, now));
+  }
   RETURN_IF_ERROR(time_.Raise(now));
   if (!update.has_value()) {
     return Error(absl::StatusCode::kFailedPrecondition, trust::kUnknownEcu,
