@@ -120,7 +120,7 @@ absl::Status Updater::Look(const Present& present) {
   absl::Status result;
   bool downloaded = false;
   for (const auto& unit : Units(verdict.updates)) {
-    result.Update(Prepare(unit, verdict.director_version, present, downloaded).status());
+    result.Update(Prepare(unit, verdict.director_version, present, downloaded));
   }
   // A download takes its time: what is installed is what the Director says now.
   if (downloaded) {
@@ -180,8 +180,8 @@ std::vector<std::vector<trust::VerifiedUpdate>> Updater::Units(
   return units;
 }
 
-absl::StatusOr<bool> Updater::Prepare(const std::vector<trust::VerifiedUpdate>& unit,
-                                      int64_t director_version, const Present& present, bool& downloaded) {
+absl::Status Updater::Prepare(const std::vector<trust::VerifiedUpdate>& unit, int64_t director_version,
+                              const Present& present, bool& downloaded) {
   absl::Status result;
   for (const trust::VerifiedUpdate& update : unit) {
     ASSIGN_OR_RETURN(const bool due, IsDue(update, director_version, present));
@@ -206,8 +206,7 @@ absl::StatusOr<bool> Updater::Prepare(const std::vector<trust::VerifiedUpdate>& 
                                     .version = update.version},
                                    UPDATE_PHASE_FAILED, reason, status.message()));
   }
-  RETURN_IF_ERROR(result);
-  return true;
+  return result;
 }
 
 absl::Status Updater::InstallUnit(const std::vector<trust::VerifiedUpdate>& unit, int64_t director_version,

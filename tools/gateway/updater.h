@@ -108,9 +108,10 @@ class Updater {
   // The updates by bundle, those that change alone by themselves.
   static std::vector<std::vector<trust::VerifiedUpdate>> Units(
       const std::vector<trust::VerifiedUpdate>& updates);
-  // Downloads what `unit` needs. Whether it has all of it, and none of it was refused.
-  absl::StatusOr<bool> Prepare(const std::vector<trust::VerifiedUpdate>& unit, int64_t director_version,
-                               const Present& present, bool& downloaded);
+  // Has what `unit` needs on disk, and vouched for; what is refused has ended. An error is worth trying
+  // again.
+  absl::Status Prepare(const std::vector<trust::VerifiedUpdate>& unit, int64_t director_version,
+                       const Present& present, bool& downloaded);
   absl::Status InstallUnit(const std::vector<trust::VerifiedUpdate>& unit, int64_t director_version,
                            const Present& present);
   // Has what vouches for the image of `update` beside the metadata, and has verified what it can.
