@@ -3,10 +3,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/db/page_token.h"
+#include "common/feed/watch.h"
 #include "common/status/macros.h"
 #include "services/consent/api/consent_api.h"
 #include "services/consent/api/convert.h"
-#include "services/consent/api/decision_watch.h"
 
 namespace countersign::consent {
 namespace {
@@ -106,8 +106,16 @@ absl::Status ConsentApi::ListRecords(const rpc::Call& call, const v1::ListRecord
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchDecisionsResponse>>> ConsentApi::WatchDecisions(
     const rpc::Call&, const v1::WatchDecisionsRequest& request, rpc::Waker waker) {
-  return std::make_unique<DecisionWatch>(parts_.database, parts_.tail, request.resume_token(),
-                                         std::move(waker));
+  using Decisions = feed::Watch<v1::WatchDecisionsResponse>;
+  return std::make_unique<Decisions>(
+      parts_.database, parts_.tail, request.resume_token(), std::move(waker),
+      [](feed::Event& event, v1::WatchDecisionsResponse* response) -> absl::StatusOr<bool> {
+        if (!response->mutable_record()->ParseFromString(event.payload)) {
+          return absl::InternalError(absl::StrCat("the outbox event of ", event.key, " is no record"));
+        }
+        response->set_resume_token(std::move(event.token));
+        return true;
+      });
 }
 
 }  // namespace countersign::consent

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/feed/watch.h"
 #include "common/rpc/mutation.h"
 #include "common/rpc/status_grpc.h"
 #include "common/status/errors.h"
@@ -15,7 +16,6 @@
 #include "services/inventory/api/convert.h"
 #include "services/inventory/api/fleet_importer.h"
 #include "services/inventory/api/roles.h"
-#include "services/inventory/api/streams.h"
 #include "services/inventory/domain/manifest.h"
 #include "services/inventory/domain/names.h"
 #include "services/inventory/domain/provisioning.h"
@@ -232,7 +232,17 @@ InventoryApi::ImportFleet(const rpc::Call&) {
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchComponentsResponse>>> InventoryApi::WatchComponents(
     const rpc::Call&, const v1::WatchComponentsRequest& request, rpc::Waker waker) {
-  return NewComponentChanges(parts_.database, parts_.tail, request.resume_token(), std::move(waker));
+  using Changes = feed::Watch<v1::WatchComponentsResponse>;
+  return std::make_unique<Changes>(
+      parts_.database, parts_.tail, request.resume_token(), std::move(waker),
+      [](feed::Event& event, v1::WatchComponentsResponse* response) -> absl::StatusOr<bool> {
+        if (!response->mutable_component()->ParseFromString(event.payload)) {
+          return absl::InternalError(absl::StrCat("the outbox event of ", event.key, " is no component"));
+        }
+        response->set_resume_token(std::move(event.token));
+        *response->mutable_change_time() = ToProto(event.created_at);
+        return true;
+      });
 }
 
 }  // namespace countersign::inventory

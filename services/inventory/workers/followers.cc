@@ -4,29 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "common/feed/follower_metrics.h"
 #include "common/status/macros.h"
 
 namespace countersign::inventory {
 namespace {
-
-std::function<void(const feed::Follower::Observation&)> Observer(const std::string& source,
-                                                                 metrics::Registry& registry,
-                                                                 std::function<void()> on_change) {
-  const metrics::Gauge lag =
-      registry
-          .AddGauge("countersign_inventory_feed_lag_seconds",
-                    "Age of the last event that was taken from another service's feed.", {"source"})
-          .With({source});
-  const metrics::Counter events =
-      registry.AddCounter("countersign_inventory_feed_events_total", "Events taken from feeds.", {"source"})
-          .With({source});
-  return [lag, events, on_change = std::move(on_change)](const feed::Follower::Observation& observation) {
-    if (observation.applied == 0) return;
-    events.Increment(observation.applied);
-    if (observation.lag.has_value()) lag.Set(absl::ToDoubleSeconds(*observation.lag));
-    on_change();
-  };
-}
 
 absl::Status TakeAll(PublishedImages& images, PackageStoreClient& package_store, std::stop_token stop) {
   RETURN_IF_ERROR(package_store.ListAll(
@@ -56,7 +38,7 @@ feed::Follower::Options PackageFollower(PublishedImages& images, PackageStoreCli
   };
   // "" lists all again before it watches.
   options.resync = [](std::stop_token) -> absl::StatusOr<std::string> { return std::string(); };
-  options.observer = Observer("package-store", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower("inventory", "package-store", registry, std::move(on_change));
   return options;
 }
 
@@ -75,7 +57,7 @@ feed::Follower::Options FailureFollower(Orders& orders, RolloutClient& rollout, 
     failures.With({outcome.failure.phase, outcome.failure.reason}).Increment();
     return absl::OkStatus();
   };
-  options.observer = Observer("rollout", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower("inventory", "rollout", registry, std::move(on_change));
   return options;
 }
 

@@ -1,4 +1,3 @@
-#include <deque>
 #include <optional>
 #include <string>
 #include <utility>
@@ -7,7 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/db/page_token.h"
-#include "common/feed/outbox.h"
+#include "common/feed/watch.h"
 #include "common/status/macros.h"
 #include "services/package_store/api/convert.h"
 #include "services/package_store/api/package_store_api.h"
@@ -20,54 +19,6 @@ constexpr int kPageSize = 100;
 constexpr int kMaxPageSize = 1000;
 // A page ends early rather than grow beyond what a client takes.
 constexpr size_t kMaxPageBytes = 2 << 20;
-constexpr int kEventsPerRead = 200;
-
-// One Watch stream: what the outbox has after the token, then what comes.
-class PackageWatch : public rpc::Producer<v1::WatchPackagesResponse> {
- public:
-  PackageWatch(db::Database& database, feed::Tail& tail, std::string token, rpc::Waker waker)
-      : database_(database), tail_(tail), token_(std::move(token)), waker_(std::move(waker)) {}
-
-  ~PackageWatch() override {
-    if (wait_) tail_.Cancel(*wait_);
-  }
-
-  absl::StatusOr<rpc::Step> Next(v1::WatchPackagesResponse* response) override {
-    if (events_.empty()) RETURN_IF_ERROR(Read());
-    if (events_.empty()) {
-      if (wait_) tail_.Cancel(*wait_);
-      wait_ = tail_.OnNews(token_, [waker = waker_](const absl::Status&) { waker.Wake(); });
-      return rpc::Step::kWait;
-    }
-    const feed::Event event = std::move(events_.front());
-    events_.pop_front();
-    response->set_resume_token(event.token);
-    if (!response->mutable_package()->ParseFromString(event.payload)) {
-      return absl::InternalError(absl::StrCat("the outbox event of ", event.key, " is no package"));
-    }
-    return rpc::Step::kWrite;
-  }
-
- private:
-  absl::Status Read() {
-    ASSIGN_OR_RETURN(feed::Page page, feed::Read(database_, token_, kEventsPerRead));
-    for (feed::Event& event : page.events) {
-      if (event.kind == kPackagePublished || event.kind == kPackageRevoked ||
-          event.kind == kPackageWithdrawn) {
-        events_.push_back(std::move(event));
-      }
-    }
-    token_ = page.next_token;
-    return absl::OkStatus();
-  }
-
-  db::Database& database_;
-  feed::Tail& tail_;
-  std::string token_;
-  const rpc::Waker waker_;
-  std::deque<feed::Event> events_;
-  std::optional<feed::Tail::WaitId> wait_;
-};
 
 }  // namespace
 
@@ -159,8 +110,20 @@ absl::Status PackageStoreApi::ListPackageEvents(const rpc::Call& call,
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchPackagesResponse>>> PackageStoreApi::WatchPackages(
     const rpc::Call&, const v1::WatchPackagesRequest& request, rpc::Waker waker) {
-  return std::make_unique<PackageWatch>(parts_.database, parts_.tail, request.resume_token(),
-                                        std::move(waker));
+  using Packages = feed::Watch<v1::WatchPackagesResponse>;
+  return std::make_unique<Packages>(
+      parts_.database, parts_.tail, request.resume_token(), std::move(waker),
+      [](feed::Event& event, v1::WatchPackagesResponse* response) -> absl::StatusOr<bool> {
+        if (event.kind != kPackagePublished && event.kind != kPackageRevoked &&
+            event.kind != kPackageWithdrawn) {
+          return false;
+        }
+        if (!response->mutable_package()->ParseFromString(event.payload)) {
+          return absl::InternalError(absl::StrCat("the outbox event of ", event.key, " is no package"));
+        }
+        response->set_resume_token(std::move(event.token));
+        return true;
+      });
 }
 
 }  // namespace countersign::package_store

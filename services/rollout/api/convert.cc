@@ -70,6 +70,19 @@ std::optional<AssignmentEvent> EventOf(common_v1::UpdatePhase phase) {
 
 }  // namespace
 
+v1::WatchFailuresResponse ToProto(const FailedUpdate& failure, absl::Time time) {
+  v1::WatchFailuresResponse proto;
+  proto.set_gateway(failure.gateway);
+  proto.set_ecu_serial(failure.ecu_serial);
+  proto.set_rollout(absl::StrCat("rollouts/", failure.rollout));
+  proto.set_version(failure.version);
+  proto.set_phase(PhaseOf(failure.state));
+  proto.set_failure_reason(static_cast<common_v1::FailureReason>(failure.failure_reason));
+  proto.set_failure_detail(failure.detail);
+  *proto.mutable_time() = TimeProto(time);
+  return proto;
+}
+
 common_v1::UpdatePhase PhaseOf(AssignmentState state) {
   switch (state) {
     case AssignmentState::kPlanned:

@@ -8,9 +8,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "countersign/rollout/v1/rollout.pb.h"
 #include "services/rollout/domain/assignment.h"
 #include "services/rollout/domain/rollout.h"
+#include "services/rollout/storage/outcomes.h"
 #include "services/rollout/storage/rollout_store.h"
 
 // Between the API's messages and the domain's values.
@@ -18,6 +20,8 @@ namespace countersign::rollout {
 
 v1::Rollout ToProto(const Rollout& rollout);
 v1::Assignment ToProto(const AssignmentView& view);
+// Without its token.
+v1::WatchFailuresResponse ToProto(const FailedUpdate& failure, absl::Time time);
 countersign::common::v1::UpdatePhase PhaseOf(AssignmentState state);
 // "DOWNLOADING", ...: the phase's name without its prefix, for metrics.
 std::string PhaseName(AssignmentState state);

@@ -8,12 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/random.h"
 #include "common/db/page_token.h"
+#include "common/feed/watch.h"
 #include "common/log/log.h"
 #include "common/rpc/mutation.h"
 #include "common/status/errors.h"
 #include "common/status/macros.h"
 #include "services/rollout/api/convert.h"
-#include "services/rollout/api/failure_watch.h"
 #include "services/rollout/api/roles.h"
 
 namespace countersign::rollout {
@@ -291,7 +291,16 @@ absl::Status RolloutApi::ReportProgress(const rpc::Call& call, const v1::ReportP
 
 absl::StatusOr<std::unique_ptr<rpc::Producer<v1::WatchFailuresResponse>>> RolloutApi::WatchFailures(
     const rpc::Call&, const v1::WatchFailuresRequest& request, rpc::Waker waker) {
-  return NewFailureWatch(parts_.database, parts_.tail, request.resume_token(), std::move(waker));
+  using Failures = feed::Watch<v1::WatchFailuresResponse>;
+  return std::make_unique<Failures>(
+      parts_.database, parts_.tail, request.resume_token(), std::move(waker),
+      [](feed::Event& event, v1::WatchFailuresResponse* response) -> absl::StatusOr<bool> {
+        if (event.kind != kFailureKind) return false;  // hints
+        ASSIGN_OR_RETURN(const FailedUpdate failure, DecodeFailure(event.payload));
+        *response = ToProto(failure, event.created_at);
+        response->set_resume_token(std::move(event.token));
+        return true;
+      });
 }
 
 }  // namespace countersign::rollout

@@ -3,33 +3,11 @@
 #include <utility>
 #include <vector>
 
+#include "common/feed/follower_metrics.h"
 #include "common/log/log.h"
 #include "common/status/macros.h"
 
 namespace countersign::rollout {
-namespace {
-
-std::function<void(const feed::Follower::Observation&)> Observer(const std::string& source,
-                                                                 metrics::Registry& registry,
-                                                                 std::function<void()> on_change) {
-  const metrics::Gauge lag =
-      registry
-          .AddGauge("countersign_rollout_feed_lag_seconds",
-                    "Age of the last event that was taken from another service's feed.", {"source"})
-          .With({source});
-  const metrics::Counter events =
-      registry.AddCounter("countersign_rollout_feed_events_total", "Events taken from feeds.", {"source"})
-          .With({source});
-  return [lag, events, on_change = std::move(on_change)](const feed::Follower::Observation& observation) {
-    if (observation.applied == 0) return;
-    events.Increment(observation.applied);
-    if (observation.lag.has_value()) lag.Set(absl::ToDoubleSeconds(*observation.lag));
-    on_change();
-  };
-}
-
-}  // namespace
-
 feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& consent, ConsentAsker& asker,
                                          metrics::Registry& registry, std::function<void()> on_change) {
   feed::Follower::Options options;
@@ -49,7 +27,7 @@ feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& con
     RETURN_IF_ERROR(asker.AskAgain(stop));
     return std::string();
   };
-  options.observer = Observer("consent", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower("rollout", "consent", registry, std::move(on_change));
   return options;
 }
 
@@ -68,7 +46,7 @@ feed::Follower::Options PackageFollower(EndedPackages& ended, PackageStoreClient
         [&ended](const std::vector<PackageNews>& news) { return ended.TakeAll(news); }, stop));
     return std::string();
   };
-  options.observer = Observer("package-store", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower("rollout", "package-store", registry, std::move(on_change));
   return options;
 }
 
@@ -87,7 +65,7 @@ feed::Follower::Options ComponentFollower(RolloutStore& store, InventoryClient& 
         "", [&store](std::vector<Component> components) { return store.TakeComponents(components); }, stop));
     return std::string();
   };
-  options.observer = Observer("inventory", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower("rollout", "inventory", registry, std::move(on_change));
   return options;
 }
 
