@@ -77,7 +77,9 @@ def test_an_export_that_is_killed_anywhere_leaves_a_whole_repository(published, 
     moments = random.Random(1)
     killed = 0
     with served(folder) as site:
-        for attempt in range(40):
+        for attempt in range(200):
+            if killed == 25:
+                break
             if attempt % 4 == 0:
                 # Afresh from the older repository; otherwise from where the one before was killed.
                 shutil.rmtree(folder, ignore_errors=True)
@@ -90,7 +92,7 @@ def test_an_export_that_is_killed_anywhere_leaves_a_whole_repository(published, 
             assert outcome.error == "", outcome.message
             assert outcome.files[TARGETS[0]] == pathlib.Path(RELEASES[0].image).read_bytes()
             assert outcome.files[WITHOUT_CONSENT.target_path] in (None, pathlib.Path(WITHOUT_CONSENT.image).read_bytes())
-        assert killed >= 20
+        assert killed == 25  # how long an export takes depends on who else is at work
         published.export(folder)
         assert Ours(tmp_path / "last", published.root).update(site, *TARGETS, WITHOUT_CONSENT.target_path).error == ""
 
