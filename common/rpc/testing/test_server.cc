@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/synchronization/mutex.h"
 #include "common/clock/clock.h"
 #include "common/file/file.h"
 #include "grpcpp/channel.h"
@@ -51,6 +52,9 @@ TestPki::~TestPki() {
 }
 
 TlsOptions TestPki::TlsFor(const Identity& identity) {
+  // Threads of a test may ask for the same identity at once; it is issued once.
+  static absl::Mutex issuing(absl::kConstInit);
+  absl::MutexLock lock(&issuing);
   const std::string name = absl::StrReplaceAll(identity.ToString(), {{"/", "-"}});
   if (std::filesystem::exists(absl::StrCat(folder_, "/", name, "/", name, ".crt"))) {
     return Files(name);
