@@ -56,7 +56,7 @@ class Campaign:
 
 def notice_digest(prompt) -> str:
     """As consent.proto has it, at AnswerPromptRequest.text_sha256."""
-    [notice] = prompt.question.release.notices
+    [notice] = [notice for notice in prompt.question.release.notices if notice.language == "en"]
     parts = (notice.purpose, notice.changes, str(notice.install_duration.seconds), notice.unavailable_functions, notice.instructions)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -69,7 +69,7 @@ def _campaign(target):
 
 
 @pytest.mark.parametrize("changes", [
-    {"text_sha256": "00" * 32}, {"text_sha256": ""}, {"text_sha256": "zz" * 32}, {"language": "de"}, {"language": ""},
+    {"text_sha256": "00" * 32}, {"text_sha256": ""}, {"text_sha256": "zz" * 32}, {"language": "de"}, {"language": "fr"}, {"language": ""},
     {"accepted_terms_sha256": "00" * 32}, {"principal_id": ""}, {"principal_id": "a\x00b"}, {"principal_id": "x" * 10_000},
     {"decision": "DECISION_UNSPECIFIED"}, {"decision": "DECISION_PENDING"}, {"decision": "DECISION_WITHDRAWN"},
     {"decision": "DECISION_EXPIRED"}, {"decision": 99}, {"decision": "DECISION_DEFERRED"}, {"request_id": ""}, {"request_id": "1"},

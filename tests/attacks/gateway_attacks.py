@@ -299,6 +299,8 @@ def _campaign(target):
     rollout = target.story.create_rollout("Under attack", [release])
     target.suite.ctl(OPERATOR, "rollout", "start", rollout)
     wait_for(lambda: target.as_(CAR).call("consent", "ListPrompts", parent="gateways/car-1").prompts, "the question to the driver", 30)
+    # The rollout notes that it has asked after consent has the question.
+    wait_for(lambda: phase(door(target, rollout)) == "UPDATE_PHASE_AWAITING_CONSENT", "the rollout to know that it asked", 30)
     yield rollout
     target.suite.ctl(OPERATOR, "rollout", "abort", rollout)
 
@@ -308,6 +310,10 @@ def door(target, campaign):
     # When it was asked about, which may still be going on, is all that may change.
     assignment.ClearField("update_time")
     return assignment
+
+
+def phase(assignment) -> str:
+    return assignment.DESCRIPTOR.fields_by_name["phase"].enum_type.values_by_number[assignment.phase].name
 
 
 def progress(target, identity: str, **entry) -> list:

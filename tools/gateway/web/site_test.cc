@@ -160,6 +160,10 @@ TEST(ActsTest, ADamagedFileIsSaidSo) {
 
 // --- Site ---
 
+std::shared_ptr<grpc::Channel> Nobody() {
+  return grpc::CreateChannel("unix:/nonexistent", grpc::InsecureChannelCredentials());
+}
+
 class SiteTest : public ::testing::Test {
  protected:
   SiteTest()
@@ -174,10 +178,6 @@ class SiteTest : public ::testing::Test {
                                                .patience = absl::ZeroDuration()},
                                    watch_.get(), &principals_, &clock_);
     EXPECT_TRUE(principals_.Set("anna", "271828").ok());
-  }
-
-  static std::shared_ptr<grpc::Channel> Nobody() {
-    return grpc::CreateChannel("unix:/nonexistent", grpc::InsecureChannelCredentials());
   }
 
   static http::Request Make(const std::string& method, const std::string& path,
@@ -398,7 +398,8 @@ TEST_F(SiteTest, AnImageWithoutApprovalIsInstalledOnlyWithTheTick) {
 TEST(FrontTest, OthersThanThisMachineAreServedWithTlsOnly) {
   Desk desk;
   const auto start = [&](FrontOptions options) {
-    return Front::Start(options, "home-1", Folder(), {}, &desk).status();
+    return Front::Start(options, "home-1", Folder(), {Nobody(), Nobody(), Nobody(), Nobody()}, &desk)
+        .status();
   };
   EXPECT_THAT(start({.listen = "0.0.0.0:1"}), StatusIs(absl::StatusCode::kFailedPrecondition, "TLS_MISSING"));
   EXPECT_THAT(start({.listen = "[::]:1"}), StatusIs(absl::StatusCode::kFailedPrecondition, "TLS_MISSING"));
