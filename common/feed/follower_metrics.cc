@@ -2,24 +2,21 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
 namespace countersign::feed {
 
-std::function<void(const Follower::Observation&)> MeasuredFollower(absl::string_view service,
+std::function<void(const Follower::Observation&)> MeasuredFollower(const FollowerMetrics& names,
                                                                    const std::string& source,
                                                                    metrics::Registry& registry,
                                                                    std::function<void()> on_change) {
   const metrics::Gauge lag =
       registry
-          .AddGauge(absl::StrCat("countersign_", service, "_feed_lag_seconds"),
-                    "Age of the last event that was taken from another service's feed.", {"source"})
+          .AddGauge(names.lag_seconds, "Age of the last event that was taken from another service's feed.",
+                    {"source"})
           .With({source});
-  const metrics::Counter events = registry
-                                      .AddCounter(absl::StrCat("countersign_", service, "_feed_events_total"),
-                                                  "Events taken from feeds.", {"source"})
-                                      .With({source});
+  const metrics::Counter events =
+      registry.AddCounter(names.events_total, "Events taken from feeds.", {"source"}).With({source});
   return [lag, events, on_change = std::move(on_change)](const Follower::Observation& observation) {
     if (observation.applied == 0) return;
     events.Increment(observation.applied);

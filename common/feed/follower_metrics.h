@@ -4,15 +4,20 @@
 #include <functional>
 #include <string>
 
-#include "absl/strings/string_view.h"
 #include "common/feed/follower.h"
 #include "common/metrics/metrics.h"
 
 namespace countersign::feed {
 
-// An observer that keeps `countersign_<service>_feed_lag_seconds{source}` and
-// `countersign_<service>_feed_events_total{source}`, and calls `on_change` after each batch that was applied.
-std::function<void(const Follower::Observation&)> MeasuredFollower(absl::string_view service,
+// Names, in full so that whoever looks for a metric finds it.
+struct FollowerMetrics {
+  const char* lag_seconds;
+  const char* events_total;
+};
+
+// An observer that keeps both metrics, with the label `source`, and calls `on_change` after each batch that
+// was applied.
+std::function<void(const Follower::Observation&)> MeasuredFollower(const FollowerMetrics& names,
                                                                    const std::string& source,
                                                                    metrics::Registry& registry,
                                                                    std::function<void()> on_change);

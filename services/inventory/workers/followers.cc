@@ -8,6 +8,9 @@
 #include "common/status/macros.h"
 
 namespace countersign::inventory {
+
+constexpr feed::FollowerMetrics kFeedMetrics = {"countersign_inventory_feed_lag_seconds",
+                                                "countersign_inventory_feed_events_total"};
 namespace {
 
 absl::Status TakeAll(PublishedImages& images, PackageStoreClient& package_store, std::stop_token stop) {
@@ -38,7 +41,7 @@ feed::Follower::Options PackageFollower(PublishedImages& images, PackageStoreCli
   };
   // "" lists all again before it watches.
   options.resync = [](std::stop_token) -> absl::StatusOr<std::string> { return std::string(); };
-  options.observer = feed::MeasuredFollower("inventory", "package-store", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower(kFeedMetrics, "package-store", registry, std::move(on_change));
   return options;
 }
 
@@ -57,7 +60,7 @@ feed::Follower::Options FailureFollower(Orders& orders, RolloutClient& rollout, 
     failures.With({outcome.failure.phase, outcome.failure.reason}).Increment();
     return absl::OkStatus();
   };
-  options.observer = feed::MeasuredFollower("inventory", "rollout", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower(kFeedMetrics, "rollout", registry, std::move(on_change));
   return options;
 }
 

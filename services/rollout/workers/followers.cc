@@ -8,6 +8,9 @@
 #include "common/status/macros.h"
 
 namespace countersign::rollout {
+
+constexpr feed::FollowerMetrics kFeedMetrics = {"countersign_rollout_feed_lag_seconds",
+                                                "countersign_rollout_feed_events_total"};
 feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& consent, ConsentAsker& asker,
                                          metrics::Registry& registry, std::function<void()> on_change) {
   feed::Follower::Options options;
@@ -27,7 +30,7 @@ feed::Follower::Options DecisionFollower(RolloutStore& store, ConsentClient& con
     RETURN_IF_ERROR(asker.AskAgain(stop));
     return std::string();
   };
-  options.observer = feed::MeasuredFollower("rollout", "consent", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower(kFeedMetrics, "consent", registry, std::move(on_change));
   return options;
 }
 
@@ -46,7 +49,7 @@ feed::Follower::Options PackageFollower(EndedPackages& ended, PackageStoreClient
         [&ended](const std::vector<PackageNews>& news) { return ended.TakeAll(news); }, stop));
     return std::string();
   };
-  options.observer = feed::MeasuredFollower("rollout", "package-store", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower(kFeedMetrics, "package-store", registry, std::move(on_change));
   return options;
 }
 
@@ -65,7 +68,7 @@ feed::Follower::Options ComponentFollower(RolloutStore& store, InventoryClient& 
         "", [&store](std::vector<Component> components) { return store.TakeComponents(components); }, stop));
     return std::string();
   };
-  options.observer = feed::MeasuredFollower("rollout", "inventory", registry, std::move(on_change));
+  options.observer = feed::MeasuredFollower(kFeedMetrics, "inventory", registry, std::move(on_change));
   return options;
 }
 
